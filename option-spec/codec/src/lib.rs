@@ -1,0 +1,28 @@
+//! The synhop TCP option: a codec for every form of `SPEC.md`, version 1.
+//!
+//! Two layers, as SPEC section 4 describes them:
+//!
+//! * [`View`] frames one TCP option: its length is checked, its meaning is not.
+//! * [`SynOption`] and [`SynAckOption`] are meaning: an illegal one cannot be built.
+//!
+//! [`syn_option`] and [`syn_ack_option`] find the option among the others of a segment,
+//! [`append`] puts it behind them.
+//!
+//! No allocation, no clock, no unsafe code; nothing here panics on octets from outside.
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod cursor;
+mod error;
+mod list;
+mod syn;
+mod syn_ack;
+mod units;
+mod view;
+
+pub use error::{AppendError, BufferTooSmall, DestinationError, FormError, ListError, OptionError};
+pub use list::{MAX_OPTIONS_OCTETS, append, syn_ack_option, syn_option};
+pub use syn::{Extra, SynOption, V4Destination, V6Destination};
+pub use syn_ack::SynAckOption;
+pub use units::{Cookie, ExId, Family, HopsLeft, Kind, Segment};
+pub use view::{Options, View};

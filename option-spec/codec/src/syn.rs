@@ -1,0 +1,426 @@
+//! The option of a SYN: every form of SPEC section 4.2.
+
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use crate::cursor::{Reader, Writer};
+use crate::error::{BufferTooSmall, DestinationError, FormError};
+use crate::units::{Cookie, ExId, Family, HopsLeft, Kind};
+
+/// What the option of a SYN says. The variants are the forms; no other combination exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SynOption {
+    /// Length 16, 20 (cookie) or 18 (hops): the IPv4 flow's 4-tuple.
+    V4 {
+        /// Who the sender says it is: a claim. Port not 0.
+        source: SocketAddrV4,
+        /// Where the flow is going.
+        destination: V4Destination,
+        /// What follows the 4-tuple.
+        extra: Extra,
+    },
+    /// Length 10 or 14 (cookie): an IPv4 flow whose source is withheld.
+    V4Withheld {
+        /// Where the flow is going.
+        destination: V4Destination,
+        /// The cookie of the node addressed, if the sender has one.
+        cookie: Option<Cookie>,
+    },
+    /// `ExID` 0xE5F6, length 20: the destination port is the SYN's own.
+    V6Address {
+        /// Where the flow is going; the port stands in the TCP header.
+        host: V6Host,
+    },
+    /// `ExID` 0xE5F6, length 22, 26 (cookie) or 24 (hops).
+    V6 {
+        /// Where the flow is going.
+        destination: V6Destination,
+        /// What follows the destination.
+        extra: Extra,
+    },
+    /// `ExID` 0xE5F6, length 40: the full IPv6 4-tuple, the SYN's only option.
+    V6Tuple {
+        /// Who the sender says it is: a claim. Port not 0, scope and flow label 0.
+        source: SocketAddrV6,
+        /// Where the flow is going.
+        destination: V6Destination,
+    },
+}
+
+/// What a form carries behind its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extra {
+    /// Nothing: the base form.
+    Nothing,
+    /// Client to first node.
+    Cookie(Cookie),
+    /// Node to node, followed by a flags octet: sent as 0, ignored on receipt (SPEC section 4.2).
+    Hops(HopsLeft),
+}
+
+/// A destination that an IPv4 flow can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct V4Destination(SocketAddrV4);
+
+impl V4Destination {
+    /// Refuses port 0 and unspecified, multicast and broadcast addresses (SPEC section 4.4).
+    pub const fn new(destination: SocketAddrV4) -> Result<Self, DestinationError> {
+        if destination.port() == 0 {
+            Err(DestinationError::PortZero)
+        } else if destination.ip().is_unspecified() {
+            Err(DestinationError::Unspecified)
+        } else if destination.ip().is_multicast() {
+            Err(DestinationError::Multicast)
+        } else if destination.ip().is_broadcast() {
+            Err(DestinationError::Broadcast)
+        } else {
+            Ok(Self(destination))
+        }
+    }
+
+    /// Address and port.
+    pub const fn get(self) -> SocketAddrV4 {
+        self.0
+    }
+}
+
+/// A destination address that an IPv6 flow can have; its port stands elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct V6Host(Ipv6Addr);
+
+impl V6Host {
+    /// Refuses unspecified and multicast addresses (SPEC section 4.4).
+    pub const fn new(address: Ipv6Addr) -> Result<Self, DestinationError> {
+        if address.is_unspecified() {
+            Err(DestinationError::Unspecified)
+        } else if address.is_multicast() {
+            Err(DestinationError::Multicast)
+        } else {
+            Ok(Self(address))
+        }
+    }
+
+    /// The address.
+    pub const fn get(self) -> Ipv6Addr {
+        self.0
+    }
+}
+
+/// A destination that an IPv6 flow can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct V6Destination {
+    host: V6Host,
+    port: u16,
+}
+
+impl V6Destination {
+    /// Refuses port 0 and what [`V6Host::new`] refuses.
+    pub const fn new(address: Ipv6Addr, port: u16) -> Result<Self, DestinationError> {
+        if port == 0 {
+            return Err(DestinationError::PortZero);
+        }
+        match V6Host::new(address) {
+            Ok(host) => Ok(Self { host, port }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Address and port; scope and flow label are 0.
+    pub const fn get(self) -> SocketAddrV6 {
+        SocketAddrV6::new(self.host.0, self.port, 0, 0)
+    }
+}
+
+impl SynOption {
+    /// The length of the longest form: it fills the option space (RFC 9293 section 3.1).
+    pub const MAX_OCTETS: usize = 40;
+
+    /// Parses what follows kind, length and `ExID` in an option of a SYN.
+    pub fn parse(family: Family, body: &[u8]) -> Result<Self, FormError> {
+        match family {
+            Family::V4 => Self::parse_v4(body),
+            Family::V6 => Self::parse_v6(body),
+        }
+    }
+
+    /// The family of the flow.
+    pub const fn family(&self) -> Family {
+        match self {
+            Self::V4 { .. } | Self::V4Withheld { .. } => Family::V4,
+            Self::V6Address { .. } | Self::V6 { .. } | Self::V6Tuple { .. } => Family::V6,
+        }
+    }
+
+    /// The source the sender claims; `None` when it withholds it or there is no room for it.
+    pub const fn claimed_source(&self) -> Option<SocketAddr> {
+        match self {
+            Self::V4 { source, .. } => Some(SocketAddr::V4(*source)),
+            Self::V6Tuple { source, .. } => Some(SocketAddr::V6(*source)),
+            Self::V4Withheld { .. } | Self::V6Address { .. } | Self::V6 { .. } => None,
+        }
+    }
+
+    /// Where the flow is going. `syn_port` is the destination port of the SYN's own TCP header:
+    /// the form without a port means that one.
+    pub const fn destination(&self, syn_port: u16) -> SocketAddr {
+        match self {
+            Self::V4 { destination, .. } | Self::V4Withheld { destination, .. } => {
+                SocketAddr::V4(destination.get())
+            }
+            Self::V6Address { host } => {
+                SocketAddr::V6(SocketAddrV6::new(host.get(), syn_port, 0, 0))
+            }
+            Self::V6 { destination, .. } | Self::V6Tuple { destination, .. } => {
+                SocketAddr::V6(destination.get())
+            }
+        }
+    }
+
+    /// The cookie, in the forms that carry one.
+    pub const fn cookie(&self) -> Option<Cookie> {
+        match self {
+            Self::V4Withheld { cookie, .. } => *cookie,
+            Self::V4 {
+                extra: Extra::Cookie(cookie),
+                ..
+            }
+            | Self::V6 {
+                extra: Extra::Cookie(cookie),
+                ..
+            } => Some(*cookie),
+            Self::V4 {
+                extra: Extra::Nothing | Extra::Hops(_),
+                ..
+            }
+            | Self::V6 {
+                extra: Extra::Nothing | Extra::Hops(_),
+                ..
+            }
+            | Self::V6Address { .. }
+            | Self::V6Tuple { .. } => None,
+        }
+    }
+
+    /// The hops left, in the forms that carry them.
+    pub const fn hops_left(&self) -> Option<HopsLeft> {
+        match self {
+            Self::V4 {
+                extra: Extra::Hops(hops),
+                ..
+            }
+            | Self::V6 {
+                extra: Extra::Hops(hops),
+                ..
+            } => Some(*hops),
+            Self::V4 {
+                extra: Extra::Nothing | Extra::Cookie(_),
+                ..
+            }
+            | Self::V6 {
+                extra: Extra::Nothing | Extra::Cookie(_),
+                ..
+            }
+            | Self::V4Withheld { .. }
+            | Self::V6Address { .. }
+            | Self::V6Tuple { .. } => None,
+        }
+    }
+
+    /// What the option takes on the wire, kind and length octets counted: 10 to 40.
+    pub const fn len_octets(&self) -> usize {
+        const HEAD: usize = 4;
+        HEAD + match self {
+            Self::V4 { extra, .. } => 12 + extra.len_octets(),
+            Self::V4Withheld { cookie: None, .. } => 6,
+            Self::V4Withheld {
+                cookie: Some(_), ..
+            } => 10,
+            Self::V6Address { .. } => 16,
+            Self::V6 { extra, .. } => 18 + extra.len_octets(),
+            Self::V6Tuple { .. } => 36,
+        }
+    }
+
+    /// Writes the option to the front of `buffer` and returns its length in octets.
+    pub fn emit(&self, kind: Kind, buffer: &mut [u8]) -> Result<usize, BufferTooSmall> {
+        let len = self.len_octets();
+        let room_octets = buffer.len();
+        let option = buffer.get_mut(..len).ok_or(BufferTooSmall {
+            needed_octets: len,
+            room_octets,
+        })?;
+        let mut out = Writer::new(option);
+        // At most MAX_OCTETS, so the length fits an octet.
+        out.put(&[kind.octet(), u8::try_from(len).unwrap_or(u8::MAX)]);
+        out.put(&ExId::of(self.family()).octets());
+        self.emit_body(&mut out);
+        Ok(len)
+    }
+
+    fn emit_body(&self, out: &mut Writer<'_>) {
+        match self {
+            Self::V4 {
+                source,
+                destination,
+                extra,
+            } => {
+                let destination = destination.get();
+                out.put(&source.ip().octets());
+                out.put(&destination.ip().octets());
+                out.put(&source.port().to_be_bytes());
+                out.put(&destination.port().to_be_bytes());
+                extra.emit(out);
+            }
+            Self::V4Withheld {
+                destination,
+                cookie,
+            } => {
+                let destination = destination.get();
+                out.put(&destination.ip().octets());
+                out.put(&destination.port().to_be_bytes());
+                if let Some(cookie) = cookie {
+                    out.put(&cookie.octets());
+                }
+            }
+            Self::V6Address { host } => out.put(&host.get().octets()),
+            Self::V6 { destination, extra } => {
+                let destination = destination.get();
+                out.put(&destination.ip().octets());
+                out.put(&destination.port().to_be_bytes());
+                extra.emit(out);
+            }
+            Self::V6Tuple {
+                source,
+                destination,
+            } => {
+                let destination = destination.get();
+                out.put(&source.ip().octets());
+                out.put(&destination.ip().octets());
+                out.put(&source.port().to_be_bytes());
+                out.put(&destination.port().to_be_bytes());
+            }
+        }
+    }
+
+    fn parse_v4(body: &[u8]) -> Result<Self, FormError> {
+        let no_form = FormError::BadLength {
+            family: Family::V4,
+            len: wire_len(body),
+        };
+        let mut reader = Reader::new(body);
+        match body.len() {
+            len @ (12 | 14 | 16) => {
+                let fields = (|| {
+                    let (source, destination) = (reader.ipv4()?, reader.ipv4()?);
+                    let ports = (reader.port()?, reader.port()?);
+                    Some((
+                        source,
+                        destination,
+                        ports,
+                        Extra::parse(&mut reader, len - 12)?,
+                    ))
+                })();
+                let (source, address, (sport, dport), extra) = fields.ok_or(no_form)?;
+                let destination = V4Destination::new(SocketAddrV4::new(address, dport))?;
+                if sport == 0 {
+                    return Err(FormError::SourcePortZero);
+                }
+                Ok(Self::V4 {
+                    source: SocketAddrV4::new(source, sport),
+                    destination,
+                    extra,
+                })
+            }
+            6 | 10 => {
+                let fields = (|| Some((reader.ipv4()?, reader.port()?)))();
+                let (address, port): (Ipv4Addr, u16) = fields.ok_or(no_form)?;
+                let destination = V4Destination::new(SocketAddrV4::new(address, port))?;
+                let cookie = reader.array().map(Cookie::from_octets);
+                Ok(Self::V4Withheld {
+                    destination,
+                    cookie,
+                })
+            }
+            _ => Err(no_form),
+        }
+    }
+
+    fn parse_v6(body: &[u8]) -> Result<Self, FormError> {
+        let no_form = FormError::BadLength {
+            family: Family::V6,
+            len: wire_len(body),
+        };
+        let mut reader = Reader::new(body);
+        match body.len() {
+            16 => {
+                let host = V6Host::new(reader.ipv6().ok_or(no_form)?)?;
+                Ok(Self::V6Address { host })
+            }
+            len @ (18 | 20 | 22) => {
+                let fields = (|| {
+                    let (address, port) = (reader.ipv6()?, reader.port()?);
+                    Some((address, port, Extra::parse(&mut reader, len - 18)?))
+                })();
+                let (address, port, extra) = fields.ok_or(no_form)?;
+                Ok(Self::V6 {
+                    destination: V6Destination::new(address, port)?,
+                    extra,
+                })
+            }
+            36 => {
+                let fields = (|| {
+                    let (source, destination) = (reader.ipv6()?, reader.ipv6()?);
+                    Some((source, destination, (reader.port()?, reader.port()?)))
+                })();
+                let (source, address, (sport, dport)) = fields.ok_or(no_form)?;
+                let destination = V6Destination::new(address, dport)?;
+                if sport == 0 {
+                    return Err(FormError::SourcePortZero);
+                }
+                Ok(Self::V6Tuple {
+                    source: SocketAddrV6::new(source, sport, 0, 0),
+                    destination,
+                })
+            }
+            _ => Err(no_form),
+        }
+    }
+}
+
+impl Extra {
+    const fn len_octets(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Cookie(_) => 4,
+            Self::Hops(_) => 2,
+        }
+    }
+
+    /// The extra of `len` octets: the length alone tells which (SPEC section 4.2).
+    fn parse(reader: &mut Reader<'_>, len: usize) -> Option<Self> {
+        match len {
+            0 => Some(Self::Nothing),
+            2 => {
+                let hops = HopsLeft::new(reader.u8()?);
+                let _flags = reader.u8()?;
+                Some(Self::Hops(hops))
+            }
+            4 => reader
+                .array()
+                .map(|octets| Self::Cookie(Cookie::from_octets(octets))),
+            _ => None,
+        }
+    }
+
+    fn emit(&self, out: &mut Writer<'_>) {
+        match self {
+            Self::Nothing => {}
+            Self::Cookie(cookie) => out.put(&cookie.octets()),
+            Self::Hops(hops) => out.put(&[hops.get(), 0]),
+        }
+    }
+}
+
+/// The length octet that `body` had: kind, length and `ExID` are 4 octets.
+fn wire_len(body: &[u8]) -> u8 {
+    u8::try_from(body.len() + 4).unwrap_or(u8::MAX)
+}
