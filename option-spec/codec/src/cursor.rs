@@ -2,35 +2,37 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-/// What is left to read.
-pub(crate) struct Reader<'a>(&'a [u8]);
+use crate::error::FormError;
+
+/// What is left to read of an option's body.
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+    /// What a field that is not there is reported as.
+    short: FormError,
+}
 
 impl<'a> Reader<'a> {
-    pub(crate) const fn new(octets: &'a [u8]) -> Self {
-        Self(octets)
+    pub(crate) const fn new(body: &'a [u8], short: FormError) -> Self {
+        Self { rest: body, short }
     }
 
-    /// The next `N` octets; `None` when fewer are left.
-    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (head, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*head)
+    /// The next `N` octets.
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], FormError> {
+        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(self.short)?;
+        self.rest = rest;
+        Ok(*head)
     }
 
-    pub(crate) fn u8(&mut self) -> Option<u8> {
-        self.array::<1>().map(|[octet]| octet)
-    }
-
-    pub(crate) fn port(&mut self) -> Option<u16> {
+    pub(crate) fn port(&mut self) -> Result<u16, FormError> {
         self.array().map(u16::from_be_bytes)
     }
 
-    pub(crate) fn ipv4(&mut self) -> Option<Ipv4Addr> {
-        self.array::<4>().map(Ipv4Addr::from)
+    pub(crate) fn ipv4(&mut self) -> Result<Ipv4Addr, FormError> {
+        self.array().map(Ipv4Addr::from_octets)
     }
 
-    pub(crate) fn ipv6(&mut self) -> Option<Ipv6Addr> {
-        self.array::<16>().map(Ipv6Addr::from)
+    pub(crate) fn ipv6(&mut self) -> Result<Ipv6Addr, FormError> {
+        self.array().map(Ipv6Addr::from_octets)
     }
 }
 

@@ -89,6 +89,14 @@ pub enum FormError {
     SourcePortZero,
 }
 
+impl FormError {
+    /// No form has the length of this `body`: what follows kind, length and `ExID`.
+    pub(crate) fn bad_length(family: Family, body: &[u8]) -> Self {
+        let len = u8::try_from(body.len() + 4).unwrap_or(u8::MAX);
+        Self::BadLength { family, len }
+    }
+}
+
 impl fmt::Display for FormError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

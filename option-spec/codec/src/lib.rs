@@ -22,7 +22,7 @@ mod view;
 
 pub use error::{AppendError, BufferTooSmall, DestinationError, FormError, ListError, OptionError};
 pub use list::{MAX_OPTIONS_OCTETS, append, syn_ack_option, syn_option};
-pub use syn::{Extra, SynOption, V4Destination, V6Destination};
+pub use syn::{Extra, SynOption, V4Destination, V6Destination, V6Host};
 pub use syn_ack::SynAckOption;
 pub use units::{Cookie, ExId, Family, HopsLeft, Kind, Segment};
 pub use view::{Options, View};

@@ -65,15 +65,11 @@ impl V4Destination {
     /// Refuses port 0 and unspecified, multicast and broadcast addresses (SPEC section 4.4).
     pub const fn new(destination: SocketAddrV4) -> Result<Self, DestinationError> {
         if destination.port() == 0 {
-            Err(DestinationError::PortZero)
-        } else if destination.ip().is_unspecified() {
-            Err(DestinationError::Unspecified)
-        } else if destination.ip().is_multicast() {
-            Err(DestinationError::Multicast)
-        } else if destination.ip().is_broadcast() {
-            Err(DestinationError::Broadcast)
-        } else {
-            Ok(Self(destination))
+            return Err(DestinationError::PortZero);
+        }
+        match check_v4(*destination.ip()) {
+            Ok(()) => Ok(Self(destination)),
+            Err(error) => Err(error),
         }
     }
 
@@ -88,14 +84,18 @@ impl V4Destination {
 pub struct V6Host(Ipv6Addr);
 
 impl V6Host {
-    /// Refuses unspecified and multicast addresses (SPEC section 4.4).
+    /// Refuses unspecified and multicast addresses, and IPv4-mapped ones whose IPv4 address
+    /// [`V4Destination::new`] refuses (SPEC section 4.4).
     pub const fn new(address: Ipv6Addr) -> Result<Self, DestinationError> {
-        if address.is_unspecified() {
-            Err(DestinationError::Unspecified)
-        } else if address.is_multicast() {
-            Err(DestinationError::Multicast)
-        } else {
-            Ok(Self(address))
+        let checked = match address.to_ipv4_mapped() {
+            Some(mapped) => check_v4(mapped),
+            None if address.is_unspecified() => Err(DestinationError::Unspecified),
+            None if address.is_multicast() => Err(DestinationError::Multicast),
+            None => Ok(()),
+        };
+        match checked {
+            Ok(()) => Ok(Self(address)),
+            Err(error) => Err(error),
         }
     }
 
@@ -127,6 +127,19 @@ impl V6Destination {
     /// Address and port; scope and flow label are 0.
     pub const fn get(self) -> SocketAddrV6 {
         SocketAddrV6::new(self.host.0, self.port, 0, 0)
+    }
+}
+
+/// Refuses the addresses that no IPv4 flow goes to (SPEC section 4.4).
+const fn check_v4(address: Ipv4Addr) -> Result<(), DestinationError> {
+    if address.is_unspecified() {
+        Err(DestinationError::Unspecified)
+    } else if address.is_multicast() {
+        Err(DestinationError::Multicast)
+    } else if address.is_broadcast() {
+        Err(DestinationError::Broadcast)
+    } else {
+        Ok(())
     }
 }
 
@@ -302,42 +315,27 @@ impl SynOption {
     }
 
     fn parse_v4(body: &[u8]) -> Result<Self, FormError> {
-        let no_form = FormError::BadLength {
-            family: Family::V4,
-            len: wire_len(body),
-        };
-        let mut reader = Reader::new(body);
+        let no_form = FormError::bad_length(Family::V4, body);
+        let mut reader = Reader::new(body, no_form);
         match body.len() {
-            len @ (12 | 14 | 16) => {
-                let fields = (|| {
-                    let (source, destination) = (reader.ipv4()?, reader.ipv4()?);
-                    let ports = (reader.port()?, reader.port()?);
-                    Some((
-                        source,
-                        destination,
-                        ports,
-                        Extra::parse(&mut reader, len - 12)?,
-                    ))
-                })();
-                let (source, address, (sport, dport), extra) = fields.ok_or(no_form)?;
-                let destination = V4Destination::new(SocketAddrV4::new(address, dport))?;
-                if sport == 0 {
-                    return Err(FormError::SourcePortZero);
-                }
+            12 | 14 | 16 => {
+                let (source, destination) = (reader.ipv4()?, reader.ipv4()?);
+                let (source_port, destination_port) = (reader.port()?, reader.port()?);
+                let destination = SocketAddrV4::new(destination, destination_port);
                 Ok(Self::V4 {
-                    source: SocketAddrV4::new(source, sport),
-                    destination,
-                    extra,
+                    destination: V4Destination::new(destination)?,
+                    source: SocketAddrV4::new(source, checked_source_port(source_port)?),
+                    extra: Extra::parse(&mut reader, body.len() - 12)?,
                 })
             }
             6 | 10 => {
-                let fields = (|| Some((reader.ipv4()?, reader.port()?)))();
-                let (address, port): (Ipv4Addr, u16) = fields.ok_or(no_form)?;
-                let destination = V4Destination::new(SocketAddrV4::new(address, port))?;
-                let cookie = reader.array().map(Cookie::from_octets);
+                let destination = SocketAddrV4::new(reader.ipv4()?, reader.port()?);
                 Ok(Self::V4Withheld {
-                    destination,
-                    cookie,
+                    destination: V4Destination::new(destination)?,
+                    cookie: match body.len() {
+                        10 => Some(Cookie::from_octets(reader.array()?)),
+                        _ => None,
+                    },
                 })
             }
             _ => Err(no_form),
@@ -345,40 +343,22 @@ impl SynOption {
     }
 
     fn parse_v6(body: &[u8]) -> Result<Self, FormError> {
-        let no_form = FormError::BadLength {
-            family: Family::V6,
-            len: wire_len(body),
-        };
-        let mut reader = Reader::new(body);
+        let no_form = FormError::bad_length(Family::V6, body);
+        let mut reader = Reader::new(body, no_form);
         match body.len() {
-            16 => {
-                let host = V6Host::new(reader.ipv6().ok_or(no_form)?)?;
-                Ok(Self::V6Address { host })
-            }
-            len @ (18 | 20 | 22) => {
-                let fields = (|| {
-                    let (address, port) = (reader.ipv6()?, reader.port()?);
-                    Some((address, port, Extra::parse(&mut reader, len - 18)?))
-                })();
-                let (address, port, extra) = fields.ok_or(no_form)?;
-                Ok(Self::V6 {
-                    destination: V6Destination::new(address, port)?,
-                    extra,
-                })
-            }
+            16 => Ok(Self::V6Address {
+                host: V6Host::new(reader.ipv6()?)?,
+            }),
+            18 | 20 | 22 => Ok(Self::V6 {
+                destination: V6Destination::new(reader.ipv6()?, reader.port()?)?,
+                extra: Extra::parse(&mut reader, body.len() - 18)?,
+            }),
             36 => {
-                let fields = (|| {
-                    let (source, destination) = (reader.ipv6()?, reader.ipv6()?);
-                    Some((source, destination, (reader.port()?, reader.port()?)))
-                })();
-                let (source, address, (sport, dport)) = fields.ok_or(no_form)?;
-                let destination = V6Destination::new(address, dport)?;
-                if sport == 0 {
-                    return Err(FormError::SourcePortZero);
-                }
+                let (source, destination) = (reader.ipv6()?, reader.ipv6()?);
+                let (source_port, destination_port) = (reader.port()?, reader.port()?);
                 Ok(Self::V6Tuple {
-                    source: SocketAddrV6::new(source, sport, 0, 0),
-                    destination,
+                    destination: V6Destination::new(destination, destination_port)?,
+                    source: SocketAddrV6::new(source, checked_source_port(source_port)?, 0, 0),
                 })
             }
             _ => Err(no_form),
@@ -387,7 +367,7 @@ impl SynOption {
 }
 
 impl Extra {
-    const fn len_octets(&self) -> usize {
+    const fn len_octets(self) -> usize {
         match self {
             Self::Nothing => 0,
             Self::Cookie(_) => 4,
@@ -396,22 +376,18 @@ impl Extra {
     }
 
     /// The extra of `len` octets: the length alone tells which (SPEC section 4.2).
-    fn parse(reader: &mut Reader<'_>, len: usize) -> Option<Self> {
+    fn parse(reader: &mut Reader<'_>, len: usize) -> Result<Self, FormError> {
         match len {
-            0 => Some(Self::Nothing),
             2 => {
-                let hops = HopsLeft::new(reader.u8()?);
-                let _flags = reader.u8()?;
-                Some(Self::Hops(hops))
+                let [hops_left, _flags] = reader.array()?;
+                Ok(Self::Hops(HopsLeft::new(hops_left)))
             }
-            4 => reader
-                .array()
-                .map(|octets| Self::Cookie(Cookie::from_octets(octets))),
-            _ => None,
+            4 => Ok(Self::Cookie(Cookie::from_octets(reader.array()?))),
+            _ => Ok(Self::Nothing),
         }
     }
 
-    fn emit(&self, out: &mut Writer<'_>) {
+    fn emit(self, out: &mut Writer<'_>) {
         match self {
             Self::Nothing => {}
             Self::Cookie(cookie) => out.put(&cookie.octets()),
@@ -420,7 +396,10 @@ impl Extra {
     }
 }
 
-/// The length octet that `body` had: kind, length and `ExID` are 4 octets.
-fn wire_len(body: &[u8]) -> u8 {
-    u8::try_from(body.len() + 4).unwrap_or(u8::MAX)
+/// A source port as it may stand on the wire: no flow comes from port 0.
+const fn checked_source_port(port: u16) -> Result<u16, FormError> {
+    match port {
+        0 => Err(FormError::SourcePortZero),
+        port => Ok(port),
+    }
 }

@@ -20,20 +20,13 @@ impl SynAckOption {
 
     /// Parses what follows kind, length and `ExID` in an option of a SYN-ACK.
     pub fn parse(family: Family, body: &[u8]) -> Result<Self, FormError> {
-        match body.len() {
-            0 => Ok(Self {
-                family,
-                cookie: None,
-            }),
-            4 => Ok(Self {
-                family,
-                cookie: Reader::new(body).array().map(Cookie::from_octets),
-            }),
-            len => {
-                let len = u8::try_from(len + 4).unwrap_or(u8::MAX);
-                Err(FormError::BadLength { family, len })
-            }
-        }
+        let no_form = FormError::bad_length(family, body);
+        let cookie = match body.len() {
+            0 => None,
+            4 => Some(Cookie::from_octets(Reader::new(body, no_form).array()?)),
+            _ => return Err(no_form),
+        };
+        Ok(Self { family, cookie })
     }
 
     /// What the option takes on the wire: 4 or 8 octets.

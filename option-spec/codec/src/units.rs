@@ -128,23 +128,28 @@ impl HopsLeft {
 /// What the flags of the TCP header say about the segment (RFC 9293 section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Segment {
-    /// SYN without ACK.
+    /// SYN alone.
     Syn,
-    /// SYN with ACK.
+    /// SYN and ACK.
     SynAck,
-    /// Neither: the option has no business here.
+    /// Neither: the option does not belong here.
     Other,
 }
 
 impl Segment {
     /// From the flags octet of the TCP header (octet 13: CWR ECE URG ACK PSH RST SYN FIN).
+    ///
+    /// SYN beside RST or FIN opens no connection, so it is none of the two.
     pub const fn from_flags(flags: u8) -> Self {
+        const FIN: u8 = 0x01;
         const SYN: u8 = 0x02;
+        const RST: u8 = 0x04;
         const ACK: u8 = 0x10;
-        match (flags & SYN != 0, flags & ACK != 0) {
-            (true, false) => Self::Syn,
-            (true, true) => Self::SynAck,
-            (false, _) => Self::Other,
+        const SYN_ACK: u8 = SYN | ACK;
+        match flags & (FIN | SYN | RST | ACK) {
+            SYN => Self::Syn,
+            SYN_ACK => Self::SynAck,
+            _ => Self::Other,
         }
     }
 }

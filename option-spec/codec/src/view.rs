@@ -2,11 +2,6 @@
 
 use crate::error::ListError;
 
-/// Option kind 0: the list ends here.
-const END: u8 = 0;
-/// Option kind 1: padding.
-const NOP: u8 = 1;
-
 /// One framed TCP option: its length is checked, its meaning is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View<'a> {
@@ -17,23 +12,25 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// The octet that pads between and behind options.
-    pub const NOP: u8 = NOP;
+    /// Kind 0, a single octet: the list ends here (RFC 9293 section 3.2).
+    pub const END: u8 = 0;
+    /// Kind 1, a single octet: padding between and behind options (RFC 9293 section 3.2).
+    pub const NOP: u8 = 1;
 
     /// Whether the list ends here.
     pub const fn is_end(&self) -> bool {
-        self.kind == END
+        self.kind == Self::END
     }
 
     /// Whether this is padding.
     pub const fn is_nop(&self) -> bool {
-        self.kind == NOP
+        self.kind == Self::NOP
     }
 
     /// Splits the first option off `octets`. Total: no input panics.
     pub fn split(octets: &'a [u8]) -> Result<(Self, &'a [u8]), ListError> {
         match octets {
-            [kind @ (END | NOP), rest @ ..] => Ok((
+            [kind @ (Self::END | Self::NOP), rest @ ..] => Ok((
                 Self {
                     kind: *kind,
                     data: &[],
@@ -66,10 +63,11 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The length octet: kind, length and data; 1 for END and NOP, which have no length octet.
+    /// What the option takes on the wire: kind, length and data; 1 for END and NOP, which are a
+    /// kind octet alone.
     pub fn len_octets(&self) -> usize {
         match self.kind {
-            END | NOP => 1,
+            Self::END | Self::NOP => 1,
             _ => self.data.len() + 2,
         }
     }
@@ -94,17 +92,16 @@ impl<'a> Iterator for Options<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.rest.is_empty() {
-            match View::split(self.rest) {
-                Ok((View { kind: NOP, .. }, rest)) => self.rest = rest,
-                Ok((View { kind: END, .. }, _)) => self.rest = &[],
-                Ok((view, rest)) => {
-                    self.rest = rest;
-                    return Some(Ok(view));
-                }
-                Err(error) => {
-                    self.rest = &[];
-                    return Some(Err(error));
-                }
+            let split = View::split(self.rest);
+            self.rest = match split {
+                Ok((view, _)) if view.is_end() => &[],
+                Ok((_, rest)) => rest,
+                Err(_) => &[],
+            };
+            match split {
+                Ok((view, _)) if view.is_end() || view.is_nop() => {}
+                Ok((view, _)) => return Some(Ok(view)),
+                Err(error) => return Some(Err(error)),
             }
         }
         None
