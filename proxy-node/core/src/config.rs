@@ -1,0 +1,387 @@
+//! What a node is told: [`Settings`] as the operator gave them, [`Config`] once they were checked.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use ipnet::IpNet;
+use synhop_option::HopsLeft;
+
+use crate::onward::{AddressForm, Capabilities};
+use crate::policy::{AllowTo, Own, Policy};
+use crate::routes::{NextHop, Route, Routes, RoutesError};
+
+/// A node's settings, unchecked. [`Settings::default`] allows nobody anything: at least
+/// `allow_from` and `allow_to` have to be filled in.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who may use the node, by the source address in the IP header. Not empty.
+    pub allow_from: Vec<IpNet>,
+    /// What may be reached through the node. Not empty.
+    pub allow_to: Vec<AllowTo>,
+    /// Sources whose bare SYN is acted on at once. They need `allow_from` as well.
+    pub trusted: Vec<IpNet>,
+    /// The node itself, so that no flow is sent back to it.
+    pub own: Own,
+    /// Where flows go next, by destination.
+    pub routes: Vec<Route>,
+    /// Where flows go that no route matches.
+    pub default_route: NextHop,
+    /// What `hops_left` starts from when a SYN has none; 1 to 255, default 8 (SPEC section 6.3).
+    pub hop_limit: HopsLeft,
+    /// What the shell's SYNs can carry.
+    pub capabilities: Capabilities,
+    /// How much there may be of everything.
+    pub limits: Limits,
+    /// How long everything may take.
+    pub timeouts: Timeouts,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            allow_from: Vec::new(),
+            allow_to: Vec::new(),
+            trusted: Vec::new(),
+            own: Own::default(),
+            routes: Vec::new(),
+            default_route: NextHop::Destination,
+            hop_limit: HopsLeft::DEFAULT,
+            capabilities: Capabilities::default(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// How much there may be of everything. Every value is at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Active flows, pending ones included; at most [`Limits::MAX_FLOWS`]. Default 4,096: a flow
+    /// takes two sockets and up to four pipe ends of the shell's descriptors.
+    pub flows: u32,
+    /// Flows whose client has not finished its handshake; at most `flows`. Default 1,024.
+    pub pending: u32,
+    /// The same for one source address. Default 256: the source may be a node that speaks for
+    /// many clients.
+    pub pending_per_source: u32,
+    /// SYNs a second that one source may have acted on early, in the long run. Default 1,000.
+    pub syn_rate_per_source: u32,
+    /// SYNs that one source may have acted on at once. Default 512.
+    pub syn_burst_per_source: u32,
+    /// Sources remembered, each for its handshake and for its SYN rate. Default 4,096.
+    pub sources: u32,
+}
+
+impl Limits {
+    /// The most that `flows` may be.
+    pub const MAX_FLOWS: u32 = 1 << 20;
+    /// The most that any other limit may be.
+    pub const MAX: u32 = 1 << 20;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            flows: 4096,
+            pending: 1024,
+            pending_per_source: 256,
+            syn_rate_per_source: 1000,
+            syn_burst_per_source: 512,
+            sources: 4096,
+        }
+    }
+}
+
+/// How long everything may take. Every value is above 0 and at most [`Timeouts::MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the SYN's event to the accept. Default 10 s: it outlasts the SYN-ACK's first three
+    /// retransmissions (1, 3 and 7 s after it, RFC 6298 section 2). A client that is slower still
+    /// loses nothing but the early start.
+    pub handshake: Duration,
+    /// From [`crate::Action::Connect`] to the established downstream leg. Default 30 s: it
+    /// outlasts the SYN's first four retransmissions (1, 3, 7 and 15 s after it).
+    pub connect: Duration,
+    /// Without an octet either way. Default 2 h 4 min, as RFC 5382 REQ-5 has NATs keep flows. The
+    /// shell measures it.
+    pub idle: Duration,
+    /// From [`crate::Input::Shutdown`] to the end of the relays still running. Default 30 s.
+    pub shutdown_grace: Duration,
+    /// How long a completed handshake vouches for its source. Default 10 min.
+    pub recent_handshake: Duration,
+}
+
+impl Timeouts {
+    /// 30 days: longer is a mistake.
+    pub const MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            connect: Duration::from_secs(30),
+            idle: Duration::from_secs(2 * 60 * 60 + 4 * 60),
+            shutdown_grace: Duration::from_secs(30),
+            recent_handshake: Duration::from_secs(10 * 60),
+        }
+    }
+}
+
+/// Settings that make sense.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) policy: Policy,
+    pub(crate) routes: Routes,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) trusted: Vec<IpNet>,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+}
+
+impl Config {
+    /// Checks `settings`; the first thing found wrong is the error.
+    pub fn new(settings: Settings) -> Result<Self, ConfigError> {
+        check_prefixes(&settings)?;
+        check_limits(&settings.limits)?;
+        check_timeouts(&settings.timeouts)?;
+        check_capabilities(settings.capabilities)?;
+        if settings.hop_limit.get() == 0 {
+            return Err(ConfigError::NoHops);
+        }
+        let routes = Routes::new(&settings.routes, settings.default_route)?;
+        for next in routes.next_hops() {
+            check_next_hop(next, &settings.own)?;
+        }
+        Ok(Self {
+            policy: Policy::new(
+                settings.allow_from,
+                settings.allow_to,
+                settings.own,
+                settings.hop_limit,
+            ),
+            routes,
+            capabilities: settings.capabilities,
+            trusted: settings.trusted,
+            limits: settings.limits,
+            timeouts: settings.timeouts,
+        })
+    }
+
+    /// How much there may be of everything.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// How long everything may take.
+    pub const fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+}
+
+/// What is wrong with [`Settings`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// `allow_from` is empty: nobody could use the node. To let everybody, say so (`0.0.0.0/0`).
+    NoAllowFrom,
+    /// `allow_to` is empty: nothing could be reached.
+    NoAllowTo,
+    /// A prefix within `::ffff:0:0/96`: addresses are unmapped first, so it would never match.
+    MappedPrefix {
+        /// The prefix.
+        prefix: IpNet,
+    },
+    /// The ports of an `allow_to` entry run backwards.
+    EmptyPortRange {
+        /// The entry.
+        allow: AllowTo,
+    },
+    /// The routing table cannot be built.
+    Routes(RoutesError),
+    /// A next node that no SYN can be sent to: port 0, or an unspecified, multicast or broadcast
+    /// address.
+    BadNextHop {
+        /// Its address.
+        node: SocketAddr,
+    },
+    /// A next node that is this node.
+    NextHopIsSelf {
+        /// Its address.
+        node: SocketAddr,
+    },
+    /// `hop_limit` is 0: every SYN without hops would be refused.
+    NoHops,
+    /// A limit is 0 or above its most.
+    Limit {
+        /// The field of [`Limits`].
+        name: &'static str,
+        /// Its value.
+        value: u32,
+        /// The most it may be.
+        most: u32,
+    },
+    /// A timeout is 0 or above [`Timeouts::MAX`].
+    Timeout {
+        /// The field of [`Timeouts`].
+        name: &'static str,
+        /// Its value.
+        value: Duration,
+    },
+    /// The room for the option is not 18 to 40 octets.
+    OptionRoom {
+        /// The room.
+        room_octets: usize,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAllowFrom => f.write_str("allow_from is empty: nobody could use the node"),
+            Self::NoAllowTo => f.write_str("allow_to is empty: nothing could be reached"),
+            Self::MappedPrefix { prefix } => write!(
+                f,
+                "prefix {prefix} is of v4-mapped addresses: write it as IPv4"
+            ),
+            Self::EmptyPortRange { allow } => write!(
+                f,
+                "ports {}-{} of {} run backwards",
+                allow.ports.first, allow.ports.last, allow.prefix
+            ),
+            Self::Routes(error) => error.fmt(f),
+            Self::BadNextHop { node } => write!(f, "no SYN can be sent to the next node {node}"),
+            Self::NextHopIsSelf { node } => write!(f, "the next node {node} is this node"),
+            Self::NoHops => f.write_str("hop_limit is 0: it is 1 to 255"),
+            Self::Limit { name, value, most } => {
+                write!(f, "limit {name} is {value}: it is 1 to {most}")
+            }
+            Self::Timeout { name, value } => write!(
+                f,
+                "timeout {name} is {value:?}: it is above 0 and at most {:?}",
+                Timeouts::MAX
+            ),
+            Self::OptionRoom { room_octets } => write!(
+                f,
+                "room for the option is {room_octets} octets: it is {} to {}",
+                Capabilities::MIN_ROOM_OCTETS,
+                Capabilities::MAX_ROOM_OCTETS
+            ),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl From<RoutesError> for ConfigError {
+    fn from(error: RoutesError) -> Self {
+        Self::Routes(error)
+    }
+}
+
+fn check_prefixes(settings: &Settings) -> Result<(), ConfigError> {
+    if settings.allow_from.is_empty() {
+        return Err(ConfigError::NoAllowFrom);
+    }
+    if settings.allow_to.is_empty() {
+        return Err(ConfigError::NoAllowTo);
+    }
+    let allow_to = settings.allow_to.iter().map(|allow| &allow.prefix);
+    let routes = settings.routes.iter().map(|route| &route.prefix);
+    let mut prefixes = settings
+        .allow_from
+        .iter()
+        .chain(allow_to)
+        .chain(&settings.trusted)
+        .chain(routes);
+    if let Some(prefix) = prefixes.find(|prefix| is_mapped(prefix)) {
+        return Err(ConfigError::MappedPrefix { prefix: *prefix });
+    }
+    let mut ranges = settings.allow_to.iter();
+    match ranges.find(|allow| allow.ports.first > allow.ports.last) {
+        Some(allow) => Err(ConfigError::EmptyPortRange { allow: *allow }),
+        None => Ok(()),
+    }
+}
+
+fn is_mapped(prefix: &IpNet) -> bool {
+    match prefix {
+        IpNet::V4(_) => false,
+        IpNet::V6(net) => net.prefix_len() >= 96 && net.addr().to_ipv4_mapped().is_some(),
+    }
+}
+
+fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
+    let rows = [
+        ("flows", limits.flows, Limits::MAX_FLOWS),
+        ("pending", limits.pending, limits.flows),
+        ("pending_per_source", limits.pending_per_source, Limits::MAX),
+        (
+            "syn_rate_per_source",
+            limits.syn_rate_per_source,
+            Limits::MAX,
+        ),
+        (
+            "syn_burst_per_source",
+            limits.syn_burst_per_source,
+            Limits::MAX,
+        ),
+        ("sources", limits.sources, Limits::MAX),
+    ];
+    let mut wrong = rows
+        .into_iter()
+        .filter(|(_, value, most)| *value == 0 || value > most);
+    match wrong.next() {
+        Some((name, value, most)) => Err(ConfigError::Limit { name, value, most }),
+        None => Ok(()),
+    }
+}
+
+fn check_timeouts(timeouts: &Timeouts) -> Result<(), ConfigError> {
+    let rows = [
+        ("handshake", timeouts.handshake),
+        ("connect", timeouts.connect),
+        ("idle", timeouts.idle),
+        ("shutdown_grace", timeouts.shutdown_grace),
+        ("recent_handshake", timeouts.recent_handshake),
+    ];
+    let mut wrong = rows
+        .into_iter()
+        .filter(|(_, value)| value.is_zero() || *value > Timeouts::MAX);
+    match wrong.next() {
+        Some((name, value)) => Err(ConfigError::Timeout { name, value }),
+        None => Ok(()),
+    }
+}
+
+fn check_capabilities(capabilities: Capabilities) -> Result<(), ConfigError> {
+    let Capabilities {
+        room_octets,
+        address_form: AddressForm::Never | AddressForm::NextNodeTakesEveryPort,
+    } = capabilities;
+    if (Capabilities::MIN_ROOM_OCTETS..=Capabilities::MAX_ROOM_OCTETS).contains(&room_octets) {
+        Ok(())
+    } else {
+        Err(ConfigError::OptionRoom { room_octets })
+    }
+}
+
+fn check_next_hop(next: NextHop, own: &Own) -> Result<(), ConfigError> {
+    let node = match next {
+        NextHop::Node(node) => node,
+        NextHop::Destination => return Ok(()),
+    };
+    let address = node.ip().to_canonical();
+    let broadcast = match address {
+        IpAddr::V4(address) => address.is_broadcast(),
+        IpAddr::V6(_) => false,
+    };
+    if node.port() == 0 || address.is_unspecified() || address.is_multicast() || broadcast {
+        Err(ConfigError::BadNextHop { node })
+    } else if own.listens_at(address, node.port()) {
+        Err(ConfigError::NextHopIsSelf { node })
+    } else {
+        Ok(())
+    }
+}
