@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod cursor;
+mod destination;
 mod error;
 mod list;
 mod syn;
@@ -20,9 +21,10 @@ mod syn_ack;
 mod units;
 mod view;
 
+pub use destination::{V4Destination, V6Destination, V6Host};
 pub use error::{AppendError, BufferTooSmall, DestinationError, FormError, ListError, OptionError};
 pub use list::{MAX_OPTIONS_OCTETS, append, syn_ack_option, syn_option};
-pub use syn::{Extra, SynOption, V4Destination, V6Destination, V6Host};
+pub use syn::{Extra, SynOption};
 pub use syn_ack::SynAckOption;
 pub use units::{Cookie, ExId, Family, HopsLeft, Kind, Segment};
 pub use view::{Options, View};

@@ -30,7 +30,7 @@ impl SynAckOption {
     }
 
     /// What the option takes on the wire: 4 or 8 octets.
-    pub const fn len_octets(&self) -> usize {
+    pub const fn len_octets(self) -> usize {
         match self.cookie {
             None => 4,
             Some(_) => Self::MAX_OCTETS,
@@ -38,7 +38,7 @@ impl SynAckOption {
     }
 
     /// Writes the option to the front of `buffer` and returns its length in octets.
-    pub fn emit(&self, kind: Kind, buffer: &mut [u8]) -> Result<usize, BufferTooSmall> {
+    pub fn emit(self, kind: Kind, buffer: &mut [u8]) -> Result<usize, BufferTooSmall> {
         let len = self.len_octets();
         let room_octets = buffer.len();
         let option = buffer.get_mut(..len).ok_or(BufferTooSmall {
