@@ -115,7 +115,7 @@ pub struct Timeouts {
 
 impl Timeouts {
     /// 30 days: longer is a mistake.
-    pub const MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+    pub const MAX: Duration = Duration::from_hours(30 * 24);
 }
 
 impl Default for Timeouts {
@@ -123,9 +123,9 @@ impl Default for Timeouts {
         Self {
             handshake: Duration::from_secs(10),
             connect: Duration::from_secs(30),
-            idle: Duration::from_secs(2 * 60 * 60 + 4 * 60),
+            idle: Duration::from_mins(2 * 60 + 4),
             shutdown_grace: Duration::from_secs(30),
-            recent_handshake: Duration::from_secs(10 * 60),
+            recent_handshake: Duration::from_mins(10),
         }
     }
 }

@@ -17,6 +17,12 @@ pub enum Input {
     /// A SYN arrived and its SYN-ACK is on its way. May be lost, repeated, or come after the
     /// accept.
     Syn(Syn),
+    /// The SYN asked for by [`Action::Connect`] is on its way. Telling it is optional: it makes
+    /// the report's timings those of the shell, not of the node's decision alone.
+    Connecting {
+        /// For which flow.
+        flow: FlowId,
+    },
     /// The connection asked for by [`Action::Connect`] is established.
     Connected {
         /// For which flow.

@@ -10,9 +10,12 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod admission;
 mod config;
 mod counters;
+mod ended;
 mod event;
+mod flow;
 mod flow_table;
 mod leg;
 mod node;
@@ -20,6 +23,7 @@ mod onward;
 mod policy;
 mod report;
 mod routes;
+mod sources;
 mod syn;
 mod time;
 

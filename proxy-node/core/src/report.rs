@@ -135,11 +135,13 @@ impl fmt::Display for Mode {
 /// When things happened to a flow, as differences of the times the shell supplied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timings {
-    /// From the SYN's event to [`crate::Action::Connect`]; `None` when no event led to it.
+    /// From the SYN's event to [`crate::Input::Connecting`] (to [`crate::Action::Connect`] when
+    /// the shell does not tell); `None` when no event led to it.
     pub syn_to_connect: Option<Duration>,
-    /// From [`crate::Action::Connect`] to the established downstream leg.
+    /// From there to the established downstream leg; `None` when it never was.
     pub downstream_handshake: Option<Duration>,
-    /// From the SYN's event to the accepted upstream leg; `None` when there was no event.
+    /// From the SYN's event to the accepted upstream leg; `None` when no event led to the flow, or
+    /// it was never accepted.
     pub upstream_handshake: Option<Duration>,
     /// From the first that was known of the flow to its end.
     pub duration: Duration,
