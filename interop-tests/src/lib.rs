@@ -1,1 +1,45 @@
-//! interop-tests
+//! A line of network namespaces joined by emulated links, in which real
+//! programs run and every frame is on record.
+//!
+//! ```text
+//!  client ──link 0── n1 ──link 1── n2 ── ... ── nk ──link k── server
+//! ```
+//!
+//! [`Lab::builder`] makes the line, [`Lab::capture`] records it, and
+//! [`Process`], [`Nginx`], [`Chain`] and [`Lab::curl`] run programs in it.
+//! Whatever is made is removed when the value is dropped, on panic, on
+//! SIGINT and SIGTERM (see [`signals`]), and, should the process be killed
+//! outright, by the next lab on the machine.
+//!
+//! Links are emulated in user space, by [`link`]'s one thread a lab. Only
+//! that emulator is built: a kernel's own netem is not used even where there
+//! is one.
+//!
+//! Needs root. IPv4 only so far.
+
+pub mod capture;
+mod error;
+pub mod link;
+mod netns;
+mod pattern;
+mod process;
+pub mod programs;
+pub mod signals;
+mod sys;
+mod topology;
+pub mod transfer;
+mod wait;
+
+pub use capture::{Capture, Interface, Packet, Segment};
+pub use error::LabError;
+pub use link::{DirectionStats, End, Heading, LinkSpec, LinkStats, Queue};
+pub use netns::{Namespace, is_privileged, skip_without_root};
+pub use pattern::{Pattern, pattern_octets};
+pub use process::{Process, ProcessBuilder};
+pub use programs::{
+    Chain, ChainSpec, CurlOutcome, CurlSpec, Nginx, NginxFile, Peer, TransferSpec, Via, find_binary,
+};
+pub use sys::realtime_ns;
+pub use topology::{Lab, LabBuilder};
+pub use transfer::TransferReport;
+pub use wait::wait_until;

@@ -1,2 +1,66 @@
-//! placeholder
-fn main() {}
+//! `synhop-lab`: a line of namespaces with emulated links, on the command
+//! line.
+
+mod up;
+
+use std::net::SocketAddr;
+
+use clap::{Parser, Subcommand};
+
+/// Emulated networks for trying synhop out.
+#[derive(Debug, Parser)]
+#[command(name = "synhop-lab", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build a line of namespaces with a chain of nodes, and hold it for hand
+    /// work until Ctrl-C.
+    Up(up::Arguments),
+    /// Serve transfers whose every octet is checked.
+    Serve {
+        /// Address and port to listen on.
+        address: SocketAddr,
+    },
+    /// Transfer octets in both directions at once, and check them.
+    Transfer {
+        /// Address and port of a `serve`.
+        address: SocketAddr,
+        /// Octets to send.
+        #[arg(long, default_value_t = 0)]
+        send: u64,
+        /// Octets to receive.
+        #[arg(long, default_value_t = 0)]
+        receive: u64,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    match cli.command {
+        Command::Up(arguments) => up::run(&arguments),
+        Command::Serve { address } => Ok(synhop_lab::transfer::serve(address)?),
+        Command::Transfer {
+            address,
+            send,
+            receive,
+        } => {
+            let report = synhop_lab::transfer::transfer(address, send, receive)?;
+            println!("{}", serde_json::to_string(&report)?);
+            anyhow::ensure!(
+                report.received_intact && report.sent_intact,
+                "octets were damaged"
+            );
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! The one thread that carries the frames of all links of a lab.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::port::poll_entry;
+use super::stats::{Counts, total};
+use super::{
+    DirectionStats, End, Fate, Heading, LinkSpec, LinkStats, Loss, Middlebox, Port, Priority,
+    Shaper, Verdict,
+};
+use crate::capture::Recorder;
+use crate::sys::{self, Frame};
+use crate::{LabError, wait_until};
+
+/// An order to the running emulator.
+pub(crate) enum Control {
+    /// Both directions of a link take on other properties.
+    Spec { link: usize, spec: LinkSpec },
+    /// One direction does.
+    DirectionSpec {
+        link: usize,
+        heading: Heading,
+        spec: LinkSpec,
+    },
+    /// Puts a middlebox into one direction, or takes it out.
+    Middlebox {
+        link: usize,
+        heading: Heading,
+        middlebox: Option<Middlebox>,
+    },
+    /// Frames are to be recorded from now on, until the recorder's other
+    /// holders have let go of it.
+    Record(Arc<Recorder>),
+}
+
+/// The handle of the emulator's thread; dropping it ends the thread.
+pub(crate) struct Emulator {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    stop: AtomicBool,
+    /// Rounds of the loop so far: each looks into every ring.
+    rounds: AtomicU64,
+    orders_wait: AtomicBool,
+    orders: Mutex<Vec<Control>>,
+    counts: Mutex<Vec<Counts>>,
+    priority: Mutex<Option<Priority>>,
+    wake: File,
+}
+
+impl Emulator {
+    /// Starts carrying frames. `ports` holds two a link, left end first.
+    pub(crate) fn start(ports: Vec<Port>, specs: &[LinkSpec]) -> Result<Self, LabError> {
+        let wake = sys::event().map_err(LabError::system("make an eventfd"))?;
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            rounds: AtomicU64::new(0),
+            orders_wait: AtomicBool::new(false),
+            orders: Mutex::default(),
+            counts: Mutex::new(vec![Counts::new(); ports.len()]),
+            priority: Mutex::default(),
+            wake: wake.into(),
+        });
+        let carrier = Carrier::new(ports, specs, Arc::clone(&shared));
+        let thread = thread::Builder::new()
+            .name("links".to_owned())
+            .spawn(move || carrier.run())
+            .map_err(LabError::system("start the emulator's thread"))?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Gives an order and waits until it is in force.
+    pub(crate) fn order(&self, order: Control) -> Result<(), LabError> {
+        lock(&self.shared.orders).push(order);
+        self.shared.orders_wait.store(true, Ordering::Release);
+        self.settle()
+    }
+
+    /// Waits until everything that had been sent before has been picked up.
+    pub(crate) fn settle(&self) -> Result<(), LabError> {
+        // The round that is under way may have passed a ring already, the
+        // next one looks into all of them.
+        let goal = self.shared.rounds.load(Ordering::Acquire) + 2;
+        wait_until(
+            "the link emulator to look into its rings",
+            SETTLE_BOUND,
+            || {
+                self.shared.wake_up();
+                (self.shared.rounds.load(Ordering::Acquire) >= goal).then_some(())
+            },
+        )
+    }
+
+    /// The counts of each link.
+    pub(crate) fn stats(&self) -> Vec<LinkStats> {
+        let counts = lock(&self.shared.counts);
+        let links = counts.chunks_exact(2);
+        links
+            .map(|ends| LinkStats {
+                to_server: ends[0].summary(),
+                to_client: ends[1].summary(),
+            })
+            .collect()
+    }
+
+    /// All links' counts in one.
+    pub(crate) fn total(&self) -> DirectionStats {
+        total(lock(&self.shared.counts).iter())
+    }
+
+    /// How the thread is scheduled, once it has asked.
+    pub(crate) fn priority(&self) -> Option<Priority> {
+        *lock(&self.shared.priority)
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.wake_up();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the link emulator's thread panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn wake_up(&self) {
+        // Fails only when the counter is full: then it is readable anyway.
+        let _ = (&self.wake).write(&1_u64.to_ne_bytes());
+    }
+}
+
+/// The thread's own state.
+struct Carrier {
+    ports: Vec<Port>,
+    lanes: Vec<Lane>,
+    due: BinaryHeap<Reverse<Due>>,
+    sequence: u64,
+    spare: Vec<Vec<u8>>,
+    recorders: Vec<Arc<Recorder>>,
+    shared: Arc<Shared>,
+}
+
+/// One direction of one link, by the port at which it is entered.
+struct Lane {
+    shaper: Shaper,
+    middlebox: Option<Middlebox>,
+    on_the_way: usize,
+}
+
+/// A frame on the way. The order is that of arrival; what is due at the same
+/// time keeps the order in which it was sent.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    at_ns: u64,
+    sequence: u64,
+    lane: usize,
+    frame: Vec<u8>,
+}
+
+impl Carrier {
+    fn new(ports: Vec<Port>, specs: &[LinkSpec], shared: Arc<Shared>) -> Self {
+        let lanes = (0..ports.len()).map(|lane| Lane {
+            shaper: Shaper::new(specs[lane / 2].clone(), lane as u64),
+            middlebox: None,
+            on_the_way: 0,
+        });
+        Self {
+            lanes: lanes.collect(),
+            ports,
+            due: BinaryHeap::new(),
+            sequence: 0,
+            spare: Vec::new(),
+            recorders: Vec::new(),
+            shared,
+        }
+    }
+
+    fn run(mut self) {
+        let priority = sys::ask_for_promptness();
+        *lock(&self.shared.priority) = Some(priority);
+        let mut waiting = Waiting::new(&self.ports, &self.shared);
+        while !self.shared.stop.load(Ordering::Acquire) {
+            self.obey();
+            for port in 0..self.ports.len() {
+                self.pick_up(port);
+            }
+            self.shared.rounds.fetch_add(1, Ordering::AcqRel);
+            self.deliver();
+            waiting.rest(self.due.peek().map(|first| first.0.at_ns), &self.shared);
+        }
+    }
+
+    /// Carries out what was ordered, and notices recorders that are done.
+    fn obey(&mut self) {
+        if self.shared.orders_wait.swap(false, Ordering::AcqRel) {
+            let orders = std::mem::take(&mut *lock(&self.shared.orders));
+            orders.into_iter().for_each(|order| self.carry_out(order));
+        }
+        let recording = self.recorders.len();
+        self.recorders
+            .retain(|recorder| Arc::strong_count(recorder) > 1);
+        if self.recorders.len() < recording {
+            self.choose_ring_filter();
+        }
+    }
+
+    fn carry_out(&mut self, order: Control) {
+        match order {
+            Control::Spec { link, spec } => {
+                for end in [End::Left, End::Right] {
+                    self.lanes[lane(link, end)].shaper.set_spec(spec.clone());
+                }
+            }
+            Control::DirectionSpec {
+                link,
+                heading,
+                spec,
+            } => {
+                self.lanes[lane(link, heading.entry())]
+                    .shaper
+                    .set_spec(spec);
+            }
+            Control::Middlebox {
+                link,
+                heading,
+                middlebox,
+            } => {
+                self.lanes[lane(link, heading.entry())].middlebox = middlebox;
+            }
+            Control::Record(recorder) => {
+                self.recorders.push(recorder);
+                self.choose_ring_filter();
+            }
+        }
+    }
+
+    /// Received frames are needed in the rings for recording only.
+    fn choose_ring_filter(&self) {
+        let snap = self
+            .recorders
+            .iter()
+            .map(|recorder| recorder.snap_octets())
+            .max();
+        for port in &self.ports {
+            if let Err(error) = port.ring.keep_received(snap.unwrap_or(0)) {
+                tracing::error!(%error, "received frames will not be recorded");
+            }
+        }
+    }
+
+    /// Takes what the kernel sent into one port, up to a bound, so that no
+    /// port's burst delays the others.
+    fn pick_up(&mut self, port: usize) {
+        for _ in 0..PICK_UP_BATCH {
+            // Split borrows: the ring lends the frame while the rest decides.
+            let Self {
+                ports,
+                lanes,
+                due,
+                sequence,
+                spare,
+                recorders,
+                shared,
+            } = self;
+            let Port {
+                ring, interface, ..
+            } = &mut ports[port];
+            let lane = &mut lanes[port];
+            let more = ring.next_frame(|frame| {
+                for recorder in &*recorders {
+                    recorder.record(*interface, &frame);
+                }
+                if frame.outgoing {
+                    let mut counts = lock(&shared.counts);
+                    let mut road = Road {
+                        due,
+                        sequence,
+                        spare,
+                        lane: port,
+                    };
+                    lane.accept(&frame, &mut road, &mut counts[port]);
+                }
+            });
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Writes what is due, and nothing that is not: a late wake-up does not
+    /// turn into a burst of frames ahead of their time.
+    fn deliver(&mut self) {
+        for _ in 0..DELIVER_BATCH {
+            let now_ns = sys::realtime_ns();
+            if self.due.peek().is_none_or(|first| first.0.at_ns > now_ns) {
+                return;
+            }
+            let Some(Reverse(Due {
+                at_ns, lane, frame, ..
+            })) = self.due.pop()
+            else {
+                return;
+            };
+            self.lanes[lane].on_the_way -= 1;
+            let written = self.ports[lane ^ 1].write(&frame);
+            let mut counts = lock(&self.shared.counts);
+            match written {
+                Ok(()) => counts[lane].delivered(frame.len(), now_ns - at_ns),
+                Err(_) => counts[lane].stats.failed += 1,
+            }
+            drop(counts);
+            if self.spare.len() < SPARE_BUFFERS {
+                self.spare.push(frame);
+            }
+        }
+    }
+}
+
+/// Where accepted frames go.
+struct Road<'a> {
+    due: &'a mut BinaryHeap<Reverse<Due>>,
+    sequence: &'a mut u64,
+    spare: &'a mut Vec<Vec<u8>>,
+    lane: usize,
+}
+
+impl Road<'_> {
+    fn send(&mut self, at_ns: u64, frame: Vec<u8>) {
+        *self.sequence += 1;
+        self.due.push(Reverse(Due {
+            at_ns,
+            sequence: *self.sequence,
+            lane: self.lane,
+            frame,
+        }));
+    }
+
+    fn copy(&mut self, octets: &[u8]) -> Vec<u8> {
+        let mut frame = self.spare.pop().unwrap_or_default();
+        frame.clear();
+        frame.extend_from_slice(octets);
+        frame
+    }
+}
+
+impl Lane {
+    fn accept(&mut self, sent: &Frame<'_>, road: &mut Road<'_>, counts: &mut Counts) {
+        let stats = &mut counts.stats;
+        let mut frame = road.copy(sent.octets);
+        let verdict = self
+            .middlebox
+            .as_mut()
+            .map_or(Verdict::Pass, |pass| pass(&mut frame));
+        if verdict == Verdict::Drop {
+            stats.middlebox_dropped += 1;
+            return;
+        }
+        if self.on_the_way >= MAX_ON_THE_WAY {
+            stats.failed += 1;
+            return;
+        }
+        match self.shaper.offer(sent.timestamp_ns, frame.len()) {
+            Fate::Lost(Loss::Tail) => stats.queue_dropped += 1,
+            Fate::Lost(Loss::Random) => stats.lost += 1,
+            Fate::Due {
+                at_ns,
+                copy_at_ns,
+                held_back,
+                corrupt,
+            } => {
+                if let Some(dice) = corrupt {
+                    flip_a_bit(&mut frame, dice);
+                }
+                stats.corrupted += u64::from(corrupt.is_some());
+                stats.reordered += u64::from(held_back);
+                stats.duplicated += u64::from(copy_at_ns.is_some());
+                if let Some(copy_at_ns) = copy_at_ns {
+                    let copy = road.copy(&frame);
+                    road.send(copy_at_ns, copy);
+                    self.on_the_way += 1;
+                }
+                road.send(at_ns, frame);
+                self.on_the_way += 1;
+            }
+        }
+    }
+}
+
+/// How the thread passes the time until something is to be done.
+struct Waiting {
+    /// The wake-up event first, then every ring.
+    descriptors: Vec<libc::pollfd>,
+}
+
+impl Waiting {
+    fn new(ports: &[Port], shared: &Shared) -> Self {
+        let mut descriptors = vec![poll_entry(shared.wake.as_fd())];
+        descriptors.extend(ports.iter().map(Port::poll_entry));
+        Self { descriptors }
+    }
+
+    /// Sleeps until a frame is sent or the first is nearly due. The rest of
+    /// the way is spun: the system wakes a sleeper late by more than that.
+    fn rest(&mut self, first_due_ns: Option<u64>, shared: &Shared) {
+        let timeout = match first_due_ns {
+            None => None,
+            Some(due_ns) => {
+                let left_ns = due_ns.saturating_sub(sys::realtime_ns());
+                if left_ns <= SPIN_NS {
+                    std::hint::spin_loop();
+                    return;
+                }
+                Some(Duration::from_nanos(left_ns - SPIN_NS))
+            }
+        };
+        // An error here is a bug in the arguments; the loop goes on polling.
+        let _ = sys::wait_readable(&mut self.descriptors, timeout);
+        if self.descriptors[0].revents != 0 {
+            let _ = (&shared.wake).read(&mut [0; 8]);
+        }
+    }
+}
+
+fn lane(link: usize, end: End) -> usize {
+    link * 2 + usize::from(end == End::Right)
+}
+
+/// Spares the Ethernet and IP headers, so that the damage is for TCP's
+/// checksum to find.
+fn flip_a_bit(frame: &mut [u8], dice: u64) {
+    let Some(body) = frame
+        .get_mut(HEADERS_OCTETS..)
+        .filter(|body| !body.is_empty())
+    else {
+        return;
+    };
+    let at = (dice >> 3) as usize % body.len();
+    body[at] ^= 1 << (dice & 7);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Time before a frame is due that is spent awake.
+const SPIN_NS: u64 = 30_000;
+const PICK_UP_BATCH: usize = 64;
+const DELIVER_BATCH: usize = 32;
+/// A memory bound for each direction: 100 MB of full frames.
+const MAX_ON_THE_WAY: usize = 65_536;
+const SPARE_BUFFERS: usize = 4_096;
+const SETTLE_BOUND: Duration = Duration::from_secs(5);
+const HEADERS_OCTETS: usize = 14 + 20;
