@@ -151,3 +151,90 @@ impl Bucket {
 
 /// Nodes issue no cookies yet, so none that a SYN carries can be valid (SPEC section 7).
 const COOKIES_ARE_VERIFIED: bool = false;
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+    use core::net::{IpAddr, Ipv4Addr};
+    use core::time::Duration;
+
+    use synhop_option::Cookie;
+
+    use super::{Admission, Admitter, Why};
+    use crate::config::{Limits, Timeouts};
+    use crate::time::Time;
+
+    const TRUSTED: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    const ALSO_TRUSTED: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+    const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+    fn admitter() -> Admitter {
+        let limits = Limits {
+            pending: 3,
+            pending_per_source: 2,
+            syn_rate_per_source: 10,
+            syn_burst_per_source: 4,
+            sources: 2,
+            ..Limits::default()
+        };
+        let trusted = Vec::from(["10.0.0.0/8".parse().unwrap()]);
+        Admitter::new(trusted, limits, Timeouts::default())
+    }
+
+    fn at(millis: u64) -> Time {
+        Time::ZERO.after(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_proof_is_needed_and_expires() {
+        let mut admitter = admitter();
+        let unproven = Admission::Late(Why::Unproven);
+        assert_eq!(admitter.admit(STRANGER, None, at(0)), unproven);
+        // No cookie is valid before nodes issue any.
+        let cookie = Some(Cookie::from_octets([1; 4]));
+        assert_eq!(admitter.admit(STRANGER, cookie, at(0)), unproven);
+        assert_eq!(admitter.admit(TRUSTED, None, at(0)), Admission::Early);
+
+        admitter.completed(STRANGER, at(0));
+        assert_eq!(
+            admitter.admit(STRANGER, None, at(599_999)),
+            Admission::Early
+        );
+        assert_eq!(admitter.admit(STRANGER, None, at(600_000)), unproven);
+    }
+
+    #[test]
+    fn pending_flows_are_capped() {
+        let mut admitter = admitter();
+        admitter.opened(TRUSTED);
+        admitter.opened(TRUSTED);
+        assert_eq!(
+            admitter.admit(TRUSTED, None, at(0)),
+            Admission::Late(Why::SourceFull)
+        );
+        assert_eq!(admitter.admit(ALSO_TRUSTED, None, at(0)), Admission::Early);
+        admitter.opened(ALSO_TRUSTED);
+        assert_eq!(
+            admitter.admit(ALSO_TRUSTED, None, at(0)),
+            Admission::Late(Why::PendingFull)
+        );
+        admitter.settled(TRUSTED);
+        assert_eq!(admitter.admit(TRUSTED, None, at(0)), Admission::Early);
+        assert_eq!(admitter.pending(), 2);
+    }
+
+    #[test]
+    fn the_rate_is_a_bucket() {
+        let mut admitter = admitter();
+        let mut passes = |millis| admitter.admit(TRUSTED, None, at(millis)) == Admission::Early;
+        assert!((0..4).all(|_| passes(1000)));
+        assert!(!passes(1000));
+        // Ten a second: one each 100 ms.
+        assert!(!passes(1099));
+        assert!(passes(1100));
+        assert!(!passes(1150));
+        // A long rest fills the bucket, not more.
+        assert!((0..4).all(|_| passes(100_000)));
+        assert!(!passes(100_000));
+    }
+}

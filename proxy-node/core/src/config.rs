@@ -385,3 +385,106 @@ fn check_next_hop(next: NextHop, own: &Own) -> Result<(), ConfigError> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+    use core::time::Duration;
+
+    use super::{Config, ConfigError, Settings};
+    use crate::policy::{Own, PortRange};
+    use crate::routes::{NextHop, Route, RoutesError};
+
+    fn settings() -> Settings {
+        Settings {
+            allow_from: Vec::from(["10.0.0.0/8".parse().unwrap()]),
+            allow_to: Vec::from(["0.0.0.0/0".parse::<ipnet::IpNet>().unwrap().into()]),
+            own: Own {
+                addresses: Vec::from(["10.0.0.1".parse().unwrap()]),
+                ports: Vec::from([7000]),
+            },
+            ..Settings::default()
+        }
+    }
+
+    fn wrong(change: impl FnOnce(&mut Settings)) -> ConfigError {
+        let mut settings = settings();
+        change(&mut settings);
+        Config::new(settings).unwrap_err()
+    }
+
+    #[test]
+    fn settings_that_make_sense() {
+        assert!(Config::new(settings()).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_allowed_by_accident() {
+        assert_eq!(wrong(|s| s.allow_from.clear()), ConfigError::NoAllowFrom);
+        assert_eq!(wrong(|s| s.allow_to.clear()), ConfigError::NoAllowTo);
+    }
+
+    #[test]
+    fn prefixes_that_would_never_match() {
+        let prefix = "::ffff:10.0.0.0/104".parse().unwrap();
+        let mapped = ConfigError::MappedPrefix { prefix };
+        assert_eq!(wrong(|s| s.allow_from.push(prefix)), mapped);
+        assert_eq!(wrong(|s| s.allow_to.push(prefix.into())), mapped);
+        assert_eq!(wrong(|s| s.trusted.push(prefix)), mapped);
+        let next = NextHop::Destination;
+        assert_eq!(wrong(|s| s.routes.push(Route { prefix, next })), mapped);
+    }
+
+    #[test]
+    fn ports_that_run_backwards() {
+        let ports = PortRange { first: 2, last: 1 };
+        let error = wrong(|s| s.allow_to[0].ports = ports);
+        assert_eq!(error.to_string(), "ports 2-1 of 0.0.0.0/0 run backwards");
+    }
+
+    #[test]
+    fn next_hops() {
+        for bad in [
+            "10.0.0.2:0",
+            "0.0.0.0:1",
+            "[ff02::1]:1",
+            "255.255.255.255:1",
+        ] {
+            let node = bad.parse().unwrap();
+            let error = wrong(|s| s.default_route = NextHop::Node(node));
+            assert_eq!(error, ConfigError::BadNextHop { node });
+        }
+        let node = "[::ffff:10.0.0.1]:7000".parse().unwrap();
+        let prefix = "10.1.0.0/16".parse().unwrap();
+        let next = NextHop::Node(node);
+        assert_eq!(
+            wrong(|s| s.routes.push(Route { prefix, next })),
+            ConfigError::NextHopIsSelf { node }
+        );
+        assert_eq!(
+            wrong(|s| s.routes = Vec::from([Route { prefix, next }; 2])),
+            ConfigError::Routes(RoutesError::Duplicate { prefix })
+        );
+    }
+
+    #[test]
+    fn limits_and_timeouts_are_named() {
+        let error = wrong(|s| s.limits.sources = 0);
+        assert_eq!(error.to_string(), "limit sources is 0: it is 1 to 1048576");
+        let error = wrong(|s| s.limits.pending = s.limits.flows + 1);
+        assert_eq!(error.to_string(), "limit pending is 4097: it is 1 to 4096");
+        let error = wrong(|s| s.timeouts.idle = Duration::ZERO);
+        assert_eq!(
+            error.to_string(),
+            "timeout idle is 0ns: it is above 0 and at most 2592000s"
+        );
+        let error = wrong(|s| s.capabilities.room_octets = 17);
+        assert_eq!(
+            error.to_string(),
+            "room for the option is 17 octets: it is 18 to 40"
+        );
+        let error = wrong(|s| s.hop_limit = synhop_option::HopsLeft::new(0));
+        assert_eq!(error, ConfigError::NoHops);
+    }
+}

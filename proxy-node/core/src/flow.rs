@@ -7,6 +7,9 @@ use crate::event::{ConnectFailure, RelayEnd, Relayed, Reply};
 use crate::report::Outcome;
 use crate::time::Time;
 
+#[cfg(test)]
+mod state_table;
+
 /// Where a flow stands.
 ///
 /// ```text

@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-use synhop_option::{Extra, Family, HopsLeft, SynOption, V4Destination, V6Destination};
+use synhop_option::{Extra, HopsLeft, SynOption, V4Destination, V6Destination, V6Host};
 
 use crate::leg::canonical;
 use crate::policy::Permit;
@@ -139,8 +139,8 @@ fn by_address(
     match (capabilities.address_form, destination) {
         (AddressForm::NextNodeTakesEveryPort, SocketAddr::V6(address)) => {
             let to = SocketAddr::new(node.ip(), address.port());
-            let option = SynOption::parse(Family::V6, &address.ip().octets())
-                .map_err(|_| Outcome::DestinationNotAllowed)?;
+            let host = V6Host::new(*address.ip()).map_err(|_| Outcome::DestinationNotAllowed)?;
+            let option = SynOption::V6Address { host };
             fitting(to, option, capabilities)
         }
         (AddressForm::NextNodeTakesEveryPort, SocketAddr::V4(_)) | (AddressForm::Never, _) => {
@@ -154,5 +154,144 @@ fn v4_source(source: SocketAddr) -> SocketAddrV4 {
     match canonical(source) {
         SocketAddr::V4(source) => source,
         SocketAddr::V6(source) => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, source.port()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::SocketAddr;
+
+    use synhop_option::{Cookie, Extra, HopsLeft, SynOption, V4Destination, V6Destination};
+
+    use super::{AddressForm, Capabilities, Onward};
+    use crate::policy::Permit;
+    use crate::report::Outcome;
+    use crate::routes::NextHop;
+
+    const NODE: &str = "203.0.113.2:7000";
+
+    fn node() -> NextHop {
+        NextHop::Node(addr(NODE))
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn v4(text: &str) -> V4Destination {
+        V4Destination::new(text.parse().unwrap()).unwrap()
+    }
+
+    fn permit(option: SynOption, hops_left: u8) -> Permit {
+        Permit {
+            option,
+            destination: option.destination(7000),
+            hops_left: HopsLeft::new(hops_left),
+        }
+    }
+
+    fn v4_tuple() -> SynOption {
+        SynOption::V4 {
+            source: "192.0.2.1:5".parse().unwrap(),
+            destination: v4("198.51.100.1:80"),
+            extra: Extra::Cookie(Cookie::from_octets([1; 4])),
+        }
+    }
+
+    fn v4_withheld() -> SynOption {
+        SynOption::V4Withheld {
+            destination: v4("198.51.100.1:80"),
+            cookie: None,
+        }
+    }
+
+    fn v6() -> SynOption {
+        SynOption::V6 {
+            destination: V6Destination::new("2001:db8::80".parse().unwrap(), 80).unwrap(),
+            extra: Extra::Nothing,
+        }
+    }
+
+    fn onward(option: SynOption, client: &str, room_octets: usize) -> Result<Onward, Outcome> {
+        let capabilities = Capabilities {
+            room_octets,
+            ..Capabilities::default()
+        };
+        Onward::new(&permit(option, 8), addr(client), node(), capabilities)
+    }
+
+    fn emitted(source: &str, hops: u8) -> Onward {
+        Onward {
+            to: addr(NODE),
+            option: Some(SynOption::V4 {
+                source: source.parse().unwrap(),
+                destination: v4("198.51.100.1:80"),
+                extra: Extra::Hops(HopsLeft::new(hops)),
+            }),
+        }
+    }
+
+    #[test]
+    fn the_last_leg_has_no_option() {
+        let permit = permit(v4_tuple(), 1);
+        let client = addr("192.0.2.9:9");
+        let onward = Onward::new(
+            &permit,
+            client,
+            NextHop::Destination,
+            Capabilities::default(),
+        );
+        assert_eq!(
+            onward,
+            Ok(Onward {
+                to: addr("198.51.100.1:80"),
+                option: None
+            })
+        );
+    }
+
+    #[test]
+    fn the_full_tuple_goes_on_whatever_came() {
+        let client = "192.0.2.9:9";
+        assert_eq!(
+            onward(v4_tuple(), client, 18),
+            Ok(emitted("192.0.2.1:5", 7))
+        );
+        assert_eq!(onward(v4_withheld(), client, 18), Ok(emitted(client, 7)));
+        assert_eq!(
+            onward(v4_withheld(), "[2001:db8::9]:9", 18),
+            Ok(emitted("0.0.0.0:9", 7))
+        );
+        assert_eq!(onward(v4_tuple(), client, 17), Err(Outcome::NoOptionRoom));
+    }
+
+    #[test]
+    fn the_last_hop_left_is_said() {
+        let onward = Onward::new(
+            &permit(v4_tuple(), 1),
+            addr("192.0.2.9:9"),
+            node(),
+            Capabilities::default(),
+        );
+        assert_eq!(onward, Ok(emitted("192.0.2.1:5", 0)));
+    }
+
+    #[test]
+    fn ipv6_needs_room_or_the_operator() {
+        let client = "[2001:db8::9]:9";
+        let counted = onward(v6(), client, 24).unwrap();
+        assert_eq!(counted.to, addr(NODE));
+        assert_eq!(counted.hops_left(), Some(HopsLeft::new(7)));
+        assert_eq!(onward(v6(), client, 20), Err(Outcome::NoOptionRoom));
+
+        let capabilities = Capabilities {
+            room_octets: 20,
+            address_form: AddressForm::NextNodeTakesEveryPort,
+        };
+        let by_address = Onward::new(&permit(v6(), 8), addr(client), node(), capabilities).unwrap();
+        assert_eq!(by_address.to, addr("203.0.113.2:80"));
+        let option = by_address.option.unwrap();
+        assert_eq!(option.len_octets(), 20);
+        assert_eq!(option.destination(80), addr("[2001:db8::80]:80"));
     }
 }

@@ -210,3 +210,203 @@ fn within_special(prefix: &IpNet) -> bool {
             IpNet::V6(net) => net.prefix_len() >= 10,
         }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use ipnet::IpNet;
+    use synhop_option::{Extra, HopsLeft, OptionError, SynOption, V4Destination, V6Destination};
+
+    use super::{AllowTo, Own, Policy, PortRange};
+    use crate::leg::{Isn, Leg};
+    use crate::report::Outcome;
+    use crate::syn::Syn;
+
+    fn policy(allow_to: &[&str]) -> Policy {
+        let allow_to = allow_to
+            .iter()
+            .map(|net| AllowTo::from(net.parse::<IpNet>().unwrap()));
+        let own = Own {
+            addresses: ["203.0.113.1", "2001:db8::1"]
+                .map(|own| own.parse().unwrap())
+                .into(),
+            ports: Vec::from([7000]),
+        };
+        let allow_from = Vec::from(["192.0.2.0/24".parse().unwrap()]);
+        Policy::new(allow_from, allow_to.collect(), own, HopsLeft::DEFAULT)
+    }
+
+    fn syn_from(client: &str, destination: &str, extra: Extra) -> Syn {
+        let option = match destination.parse().unwrap() {
+            core::net::SocketAddr::V4(destination) => SynOption::V4 {
+                source: "10.9.8.7:6".parse().unwrap(),
+                destination: V4Destination::new(destination).unwrap(),
+                extra,
+            },
+            core::net::SocketAddr::V6(destination) => SynOption::V6 {
+                destination: V6Destination::new(*destination.ip(), destination.port()).unwrap(),
+                extra,
+            },
+        };
+        Syn {
+            leg: Leg::new(client.parse().unwrap(), "203.0.113.1:7000".parse().unwrap()),
+            isn: Isn(1),
+            option: Ok(Some(option)),
+        }
+    }
+
+    fn verdict(allow_to: &[&str], destination: &str) -> Result<(), Outcome> {
+        let syn = syn_from("192.0.2.1:1", destination, Extra::Nothing);
+        policy(allow_to).judge(&syn).map(|_| ())
+    }
+
+    #[test]
+    fn the_ip_header_authorises_not_the_claim() {
+        let policy = policy(&["0.0.0.0/0"]);
+        let stranger = syn_from("10.9.8.7:6", "198.51.100.1:80", Extra::Nothing);
+        assert_eq!(
+            policy.judge(&stranger).unwrap_err(),
+            Outcome::SourceNotAllowed
+        );
+        let mapped = syn_from("[::ffff:192.0.2.1]:6", "198.51.100.1:80", Extra::Nothing);
+        assert!(policy.judge(&mapped).is_ok());
+    }
+
+    #[test]
+    fn without_a_legal_option_there_is_no_destination() {
+        let mut syn = syn_from("192.0.2.1:1", "198.51.100.1:80", Extra::Nothing);
+        syn.option = Ok(None);
+        let policy = policy(&["0.0.0.0/0"]);
+        assert_eq!(policy.judge(&syn).unwrap_err(), Outcome::NoOption);
+        syn.option = Err(OptionError::Duplicate);
+        assert_eq!(policy.judge(&syn).unwrap_err(), Outcome::MalformedOption);
+    }
+
+    #[test]
+    fn destinations() {
+        let no = Err(Outcome::DestinationNotAllowed);
+        let all = ["0.0.0.0/0", "::/0"];
+        assert_eq!(verdict(&all, "198.51.100.1:80"), Ok(()));
+        assert_eq!(verdict(&all, "[2001:db8::80]:80"), Ok(()));
+        assert_eq!(verdict(&["198.51.100.0/24"], "198.51.101.1:80"), no);
+        assert_eq!(verdict(&["0.0.0.0/0"], "[2001:db8::80]:80"), no);
+    }
+
+    #[test]
+    fn mapped_destinations_are_unmapped_first() {
+        let no = Err(Outcome::DestinationNotAllowed);
+        assert_eq!(
+            verdict(&["198.51.100.0/24"], "[::ffff:198.51.100.1]:80"),
+            Ok(())
+        );
+        assert_eq!(verdict(&["::/0"], "[::ffff:198.51.100.1]:80"), no);
+        for hidden in ["0.0.0.1", "127.0.0.1", "169.254.169.254"] {
+            let destination = alloc::format!("[::ffff:{hidden}]:80");
+            assert_eq!(
+                verdict(&["0.0.0.0/0", "::/0"], &destination),
+                no,
+                "{hidden}"
+            );
+        }
+    }
+
+    #[test]
+    fn special_addresses_take_a_prefix_of_their_own() {
+        let no = Err(Outcome::DestinationNotAllowed);
+        let wide = [
+            "0.0.0.0/0",
+            "::/0",
+            "126.0.0.0/7",
+            "169.0.0.0/8",
+            "fe00::/7",
+        ];
+        for (special, narrow) in [
+            ("127.0.0.1:80", "127.0.0.0/8"),
+            ("127.0.0.1:80", "127.0.0.1/32"),
+            ("[::1]:80", "::1/128"),
+            ("169.254.169.254:80", "169.254.0.0/16"),
+            ("[fe80::1]:80", "fe80::/10"),
+            ("0.0.0.1:80", "0.0.0.0/8"),
+            ("[::192.0.2.1]:80", "::/96"),
+        ] {
+            assert_eq!(verdict(&wide, special), no, "{special}");
+            assert_eq!(verdict(&[narrow], special), Ok(()), "{special} {narrow}");
+        }
+    }
+
+    #[test]
+    fn ports() {
+        let mut policy = policy(&["198.51.100.0/24"]);
+        policy.allow_to[0].ports = PortRange {
+            first: 80,
+            last: 443,
+        };
+        for (port, allowed) in [(79, false), (80, true), (443, true), (444, false)] {
+            let to = alloc::format!("198.51.100.1:{port}");
+            let syn = syn_from("192.0.2.1:1", &to, Extra::Nothing);
+            assert_eq!(policy.judge(&syn).is_ok(), allowed, "{port}");
+        }
+    }
+
+    #[test]
+    fn the_node_itself() {
+        let is_self = Err(Outcome::DestinationIsSelf);
+        let all = ["0.0.0.0/0", "::/0", "203.0.113.1/32"];
+        assert_eq!(verdict(&all, "203.0.113.1:7000"), is_self);
+        assert_eq!(verdict(&all, "[2001:db8::1]:22"), is_self);
+        // Named by a prefix of full length: the operator means it.
+        assert_eq!(verdict(&all, "203.0.113.1:22"), Ok(()));
+        assert_eq!(verdict(&all[..2], "203.0.113.1:22"), is_self);
+    }
+
+    #[test]
+    fn a_wildcard_listener_is_every_loopback_address() {
+        let own = |address: &str| Own {
+            addresses: Vec::from([address.parse().unwrap()]),
+            ports: Vec::from([7000]),
+        };
+        let loopback = "127.0.0.9".parse().unwrap();
+        assert!(own("0.0.0.0").listens_at(loopback, 7000));
+        assert!(!own("0.0.0.0").listens_at(loopback, 7001));
+        assert!(!own("127.0.0.1").listens_at(loopback, 7000));
+    }
+
+    #[test]
+    fn hops() {
+        let policy = policy(&["198.51.100.0/24"]);
+        let hops_left = |extra| {
+            let syn = syn_from("192.0.2.1:1", "198.51.100.1:80", extra);
+            policy.judge(&syn).map(|permit| permit.hops_left.get())
+        };
+        assert_eq!(hops_left(Extra::Nothing), Ok(8));
+        assert_eq!(hops_left(Extra::Hops(HopsLeft::new(1))), Ok(1));
+        assert_eq!(
+            hops_left(Extra::Hops(HopsLeft::new(0))),
+            Err(Outcome::HopsExhausted)
+        );
+    }
+
+    #[test]
+    fn checks_come_in_order() {
+        let policy = policy(&["203.0.113.0/24"]);
+        let judge = |client, to, hops| {
+            let extra = Extra::Hops(HopsLeft::new(hops));
+            policy.judge(&syn_from(client, to, extra)).unwrap_err()
+        };
+        let (friend, stranger) = ("192.0.2.1:1", "192.0.3.1:1");
+        assert_eq!(
+            judge(stranger, "198.51.100.1:80", 0),
+            Outcome::SourceNotAllowed
+        );
+        assert_eq!(
+            judge(friend, "198.51.100.1:80", 0),
+            Outcome::DestinationNotAllowed
+        );
+        assert_eq!(judge(friend, "203.0.113.1:7000", 0), Outcome::HopsExhausted);
+        assert_eq!(
+            judge(friend, "203.0.113.1:7000", 1),
+            Outcome::DestinationIsSelf
+        );
+    }
+}

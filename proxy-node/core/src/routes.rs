@@ -167,3 +167,127 @@ fn bits(address: IpAddr) -> u128 {
         IpAddr::V6(address) => address.to_bits(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+    use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+    use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+    use quickcheck::{Arbitrary, Gen, quickcheck};
+
+    use super::{NextHop, Route, Routes, RoutesError};
+
+    /// A route and an address, drawn from few bits so that they meet.
+    #[derive(Clone, Debug)]
+    struct Case {
+        routes: Vec<Route>,
+        address: IpAddr,
+    }
+
+    impl Arbitrary for Case {
+        fn arbitrary(g: &mut Gen) -> Self {
+            let routes = (0..usize::arbitrary(g) % 24)
+                .map(|n| Route {
+                    prefix: prefix(g),
+                    next: hop(n),
+                })
+                .collect();
+            let address = address(g);
+            Self { routes, address }
+        }
+
+        fn shrink(&self) -> alloc::boxed::Box<dyn Iterator<Item = Self>> {
+            let case = self.clone();
+            alloc::boxed::Box::new((0..case.routes.len()).map(move |n| {
+                let mut smaller = case.clone();
+                smaller.routes.remove(n);
+                smaller
+            }))
+        }
+    }
+
+    fn hop(n: usize) -> NextHop {
+        let port = u16::try_from(n + 1).unwrap();
+        NextHop::Node(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    fn address(g: &mut Gen) -> IpAddr {
+        let high = u8::arbitrary(g) & 0x81;
+        let low = u8::arbitrary(g) & 3;
+        if bool::arbitrary(g) {
+            Ipv4Addr::new(high, 0, 0, low).into()
+        } else {
+            let mut octets = [0; 16];
+            octets[0] = high;
+            octets[15] = low;
+            Ipv6Addr::from(octets).into()
+        }
+    }
+
+    fn prefix(g: &mut Gen) -> IpNet {
+        match address(g) {
+            IpAddr::V4(address) => {
+                let len = *g.choose(&[0, 1, 7, 8, 30, 31, 32]).unwrap();
+                Ipv4Net::new(address, len).unwrap().into()
+            }
+            IpAddr::V6(address) => {
+                let len = *g.choose(&[0, 1, 8, 64, 126, 127, 128]).unwrap();
+                Ipv6Net::new(address, len).unwrap().into()
+            }
+        }
+    }
+
+    fn naive(case: &Case) -> NextHop {
+        case.routes
+            .iter()
+            .filter(|route| route.prefix.contains(&case.address))
+            .max_by_key(|route| route.prefix.prefix_len())
+            .map_or(NextHop::Destination, |route| route.next)
+    }
+
+    quickcheck! {
+        fn longest_prefix_wins(case: Case) -> bool {
+            let mut case = case;
+            let mut seen = Vec::new();
+            case.routes.retain(|route| {
+                let prefix = route.prefix.trunc();
+                let new = !seen.contains(&prefix);
+                seen.push(prefix);
+                new
+            });
+            let table = Routes::new(&case.routes, NextHop::Destination).unwrap();
+            table.next_hop(case.address) == naive(&case)
+        }
+    }
+
+    #[test]
+    fn duplicates_are_named() {
+        let route = |prefix: &str| Route {
+            prefix: prefix.parse().unwrap(),
+            next: NextHop::Destination,
+        };
+        // The same network: host bits do not count.
+        let routes = [route("10.0.0.0/8"), route("10.1.2.3/8")];
+        let prefix = "10.1.2.3/8".parse().unwrap();
+        assert_eq!(
+            Routes::new(&routes, NextHop::Destination).unwrap_err(),
+            RoutesError::Duplicate { prefix }
+        );
+    }
+
+    #[test]
+    fn the_number_of_routes_is_bounded() {
+        let routes: Vec<_> = (0..=65_536u32)
+            .map(|n| Route {
+                prefix: Ipv4Net::new(Ipv4Addr::from_bits(n), 32).unwrap().into(),
+                next: NextHop::Destination,
+            })
+            .collect();
+        assert_eq!(
+            Routes::new(&routes, NextHop::Destination).unwrap_err(),
+            RoutesError::TooMany { count: 65_537 }
+        );
+        assert!(Routes::new(&routes[1..], NextHop::Destination).is_ok());
+    }
+}
