@@ -3,7 +3,8 @@
 //! Two layers, as SPEC section 4 describes them:
 //!
 //! * [`View`] frames one TCP option: its length is checked, its meaning is not.
-//! * [`SynOption`] and [`SynAckOption`] are meaning: an illegal one cannot be built.
+//! * [`SynOption`] and [`SynAckOption`] are meaning: a form that SPEC does not know, or a
+//!   destination that no flow can have, cannot be built.
 //!
 //! [`syn_option`] and [`syn_ack_option`] find the option among the others of a segment,
 //! [`append`] puts it behind them.

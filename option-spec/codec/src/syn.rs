@@ -12,7 +12,8 @@ use crate::units::{Cookie, ExId, Family, HopsLeft, Kind};
 pub enum SynOption {
     /// Length 16, 20 (cookie) or 18 (hops): the IPv4 flow's 4-tuple.
     V4 {
-        /// Who the sender says it is: a claim. Port not 0.
+        /// Who the sender says it is: a claim. Port 0 stands only for a source that is filled in
+        /// before the SYN leaves: receivers refuse it.
         source: SocketAddrV4,
         /// Where the flow is going.
         destination: V4Destination,
@@ -40,7 +41,8 @@ pub enum SynOption {
     },
     /// `ExID` 0xE5F6, length 40: the full IPv6 4-tuple, the SYN's only option.
     V6Tuple {
-        /// Who the sender says it is: a claim. Port not 0, scope and flow label 0.
+        /// Who the sender says it is: a claim. Port as in [`SynOption::V4`]; scope and flow label,
+        /// which are not sent, are 0 when parsed.
         source: SocketAddrV6,
         /// Where the flow is going.
         destination: V6Destination,

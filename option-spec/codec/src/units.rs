@@ -98,15 +98,15 @@ impl core::fmt::Debug for Cookie {
     }
 }
 
-/// How many more nodes may forward this SYN (SPEC section 6.3).
+/// How many nodes may yet forward this SYN, the receiver included (SPEC section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HopsLeft(u8);
 
 impl HopsLeft {
-    /// What the first node starts from unless it is configured otherwise.
+    /// What a SYN without the field counts as, unless the node is configured otherwise.
     pub const DEFAULT: Self = Self(8);
 
-    /// `hops` more nodes, 0 to 255; 0 is legal on the wire and refused by every node.
+    /// `hops` nodes, 0 to 255; 0 is legal on the wire and refused by every node.
     pub const fn new(hops: u8) -> Self {
         Self(hops)
     }
@@ -116,7 +116,7 @@ impl HopsLeft {
         self.0
     }
 
-    /// One hop fewer; `None` when none is left.
+    /// What a node sends on: one hop fewer; `None` when none is left.
     pub const fn decremented(self) -> Option<Self> {
         match self.0.checked_sub(1) {
             Some(hops) => Some(Self(hops)),

@@ -1,14 +1,12 @@
 //! Every golden vector means to the codec what its file says.
 
-mod vectors;
-
 use std::collections::BTreeSet;
 
+use crate::vector::{Expect, Vector};
 use synhop_option::{
     Cookie, DestinationError, Family, FormError, HopsLeft, ListError, MAX_OPTIONS_OCTETS,
     OptionError, Segment, SynAckOption, SynOption, View, syn_ack_option, syn_option,
 };
-use vectors::{Expect, Vector};
 
 #[test]
 fn valid_vectors_parse_as_their_files_say() {
