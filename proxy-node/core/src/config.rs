@@ -1,16 +1,20 @@
 //! What a node is told: [`Settings`] as the operator gave them, [`Config`] once they were checked.
 
 use alloc::vec::Vec;
-use core::fmt;
-use core::net::{IpAddr, SocketAddr};
-use core::time::Duration;
+use core::net::IpAddr;
 
 use ipnet::IpNet;
 use synhop_option::HopsLeft;
 
 use crate::onward::{AddressForm, Capabilities};
 use crate::policy::{AllowTo, Own, Policy};
-use crate::routes::{NextHop, Route, Routes, RoutesError};
+use crate::routes::{NextHop, Route, Routes};
+
+mod error;
+mod limits;
+
+pub use error::ConfigError;
+pub use limits::{Limits, Timeouts};
 
 /// A node's settings, unchecked. [`Settings::default`] allows nobody anything: at least
 /// `allow_from` and `allow_to` have to be filled in.
@@ -51,81 +55,6 @@ impl Default for Settings {
             capabilities: Capabilities::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
-        }
-    }
-}
-
-/// How much there may be of everything. Every value is at least 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Active flows, pending ones included; at most [`Limits::MAX_FLOWS`]. Default 4,096: a flow
-    /// takes two sockets and up to four pipe ends of the shell's descriptors.
-    pub flows: u32,
-    /// Flows whose client has not finished its handshake; at most `flows`. Default 1,024.
-    pub pending: u32,
-    /// The same for one source address. Default 256: the source may be a node that speaks for
-    /// many clients.
-    pub pending_per_source: u32,
-    /// SYNs a second that one source may have acted on early, in the long run. Default 1,000.
-    pub syn_rate_per_source: u32,
-    /// SYNs that one source may have acted on at once. Default 512.
-    pub syn_burst_per_source: u32,
-    /// Sources remembered, each for its handshake and for its SYN rate. Default 4,096.
-    pub sources: u32,
-}
-
-impl Limits {
-    /// The most that `flows` may be.
-    pub const MAX_FLOWS: u32 = 1 << 20;
-    /// The most that any other limit may be.
-    pub const MAX: u32 = 1 << 20;
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            flows: 4096,
-            pending: 1024,
-            pending_per_source: 256,
-            syn_rate_per_source: 1000,
-            syn_burst_per_source: 512,
-            sources: 4096,
-        }
-    }
-}
-
-/// How long everything may take. Every value is above 0 and at most [`Timeouts::MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// From the SYN's event to the accept. Default 10 s: it outlasts the SYN-ACK's first three
-    /// retransmissions (1, 3 and 7 s after it, RFC 6298 section 2). A client that is slower still
-    /// loses nothing but the early start.
-    pub handshake: Duration,
-    /// From [`crate::Action::Connect`] to the established downstream leg. Default 30 s: it
-    /// outlasts the SYN's first four retransmissions (1, 3, 7 and 15 s after it).
-    pub connect: Duration,
-    /// Without an octet either way. Default 2 h 4 min, as RFC 5382 REQ-5 has NATs keep flows. The
-    /// shell measures it.
-    pub idle: Duration,
-    /// From [`crate::Input::Shutdown`] to the end of the relays still running. Default 30 s.
-    pub shutdown_grace: Duration,
-    /// How long a completed handshake vouches for its source. Default 10 min.
-    pub recent_handshake: Duration,
-}
-
-impl Timeouts {
-    /// 30 days: longer is a mistake.
-    pub const MAX: Duration = Duration::from_hours(30 * 24);
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            handshake: Duration::from_secs(10),
-            connect: Duration::from_secs(30),
-            idle: Duration::from_mins(2 * 60 + 4),
-            shutdown_grace: Duration::from_secs(30),
-            recent_handshake: Duration::from_mins(10),
         }
     }
 }
@@ -178,105 +107,6 @@ impl Config {
     /// How long everything may take.
     pub const fn timeouts(&self) -> &Timeouts {
         &self.timeouts
-    }
-}
-
-/// What is wrong with [`Settings`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConfigError {
-    /// `allow_from` is empty: nobody could use the node. To let everybody, say so (`0.0.0.0/0`).
-    NoAllowFrom,
-    /// `allow_to` is empty: nothing could be reached.
-    NoAllowTo,
-    /// A prefix within `::ffff:0:0/96`: addresses are unmapped first, so it would never match.
-    MappedPrefix {
-        /// The prefix.
-        prefix: IpNet,
-    },
-    /// The ports of an `allow_to` entry run backwards.
-    EmptyPortRange {
-        /// The entry.
-        allow: AllowTo,
-    },
-    /// The routing table cannot be built.
-    Routes(RoutesError),
-    /// A next node that no SYN can be sent to: port 0, or an unspecified, multicast or broadcast
-    /// address.
-    BadNextHop {
-        /// Its address.
-        node: SocketAddr,
-    },
-    /// A next node that is this node.
-    NextHopIsSelf {
-        /// Its address.
-        node: SocketAddr,
-    },
-    /// `hop_limit` is 0: every SYN without hops would be refused.
-    NoHops,
-    /// A limit is 0 or above its most.
-    Limit {
-        /// The field of [`Limits`].
-        name: &'static str,
-        /// Its value.
-        value: u32,
-        /// The most it may be.
-        most: u32,
-    },
-    /// A timeout is 0 or above [`Timeouts::MAX`].
-    Timeout {
-        /// The field of [`Timeouts`].
-        name: &'static str,
-        /// Its value.
-        value: Duration,
-    },
-    /// The room for the option is not 18 to 40 octets.
-    OptionRoom {
-        /// The room.
-        room_octets: usize,
-    },
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoAllowFrom => f.write_str("allow_from is empty: nobody could use the node"),
-            Self::NoAllowTo => f.write_str("allow_to is empty: nothing could be reached"),
-            Self::MappedPrefix { prefix } => write!(
-                f,
-                "prefix {prefix} is of v4-mapped addresses: write it as IPv4"
-            ),
-            Self::EmptyPortRange { allow } => write!(
-                f,
-                "ports {}-{} of {} run backwards",
-                allow.ports.first, allow.ports.last, allow.prefix
-            ),
-            Self::Routes(error) => error.fmt(f),
-            Self::BadNextHop { node } => write!(f, "no SYN can be sent to the next node {node}"),
-            Self::NextHopIsSelf { node } => write!(f, "the next node {node} is this node"),
-            Self::NoHops => f.write_str("hop_limit is 0: it is 1 to 255"),
-            Self::Limit { name, value, most } => {
-                write!(f, "limit {name} is {value}: it is 1 to {most}")
-            }
-            Self::Timeout { name, value } => write!(
-                f,
-                "timeout {name} is {value:?}: it is above 0 and at most {:?}",
-                Timeouts::MAX
-            ),
-            Self::OptionRoom { room_octets } => write!(
-                f,
-                "room for the option is {room_octets} octets: it is {} to {}",
-                Capabilities::MIN_ROOM_OCTETS,
-                Capabilities::MAX_ROOM_OCTETS
-            ),
-        }
-    }
-}
-
-impl core::error::Error for ConfigError {}
-
-impl From<RoutesError> for ConfigError {
-    fn from(error: RoutesError) -> Self {
-        Self::Routes(error)
     }
 }
 

@@ -58,7 +58,7 @@ pub enum Input {
     Shutdown,
 }
 
-/// Whether the SYN-ACK of the downstream leg carried the reply (SPEC section 5).
+/// Whether the SYN-ACK of the downstream leg carried the reply (SPEC section 6.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// It did: the next hop is a node.

@@ -1,14 +1,17 @@
 //! The state machine of one flow: Early SYN Forwarding.
 
-use core::time::Duration;
-
 use crate::config::Timeouts;
-use crate::event::{ConnectFailure, RelayEnd, Relayed, Reply};
+use crate::event::{ConnectFailure, Relayed, Reply};
 use crate::report::Outcome;
 use crate::time::Time;
 
+mod accepted;
+mod pending;
 #[cfg(test)]
 mod state_table;
+
+pub(crate) use accepted::{Joining, Relaying, Stopping};
+pub(crate) use pending::{Doomed, Early, Ready};
 
 /// Where a flow stands.
 ///
@@ -114,49 +117,6 @@ pub(crate) struct Step {
     pub(crate) order: Order,
 }
 
-/// Opened by a SYN event: connecting onward while the client's handshake goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Early {
-    handshake_by: Time,
-    connect_by: Time,
-}
-
-/// Connected onward before the client's handshake was complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ready {
-    handshake_by: Time,
-    connected_at: Time,
-}
-
-/// There will be no downstream leg; the client is told once it can be: when it is accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Doomed {
-    handshake_by: Time,
-    outcome: Outcome,
-    connected_at: Option<Time>,
-}
-
-/// The client is there, the downstream leg is not yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Joining {
-    connect_by: Time,
-    accepted_at: Time,
-}
-
-/// Both legs are established.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Relaying {
-    connected_at: Time,
-    accepted_at: Time,
-}
-
-/// The relay was told to stop and has not said what it did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stopping {
-    report_by: Time,
-    relaying: Relaying,
-}
-
 /// Over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closed {
@@ -218,223 +178,6 @@ impl State {
     }
 }
 
-impl Early {
-    fn on(self, input: FlowInput, context: &Context<'_>) -> Step {
-        match input {
-            FlowInput::Accepted => stay(State::Joining(Joining {
-                connect_by: self.connect_by,
-                accepted_at: context.now,
-            })),
-            FlowInput::Connected(reply) => match greeting(reply, context.peer) {
-                Ok(()) => stay(State::Ready(Ready {
-                    handshake_by: self.handshake_by,
-                    connected_at: context.now,
-                })),
-                Err(outcome) => Step {
-                    state: self.doomed(outcome, Some(context.now)),
-                    order: Order::AbortDownstream,
-                },
-            },
-            FlowInput::ConnectFailed(cause) => stay(self.doomed(failure(cause), None)),
-            FlowInput::Deadline if context.now >= self.handshake_by => {
-                Self::closed(Outcome::ClientVanished)
-            }
-            FlowInput::Deadline if context.now >= self.connect_by => Step {
-                state: self.doomed(Outcome::ConnectTimeout, None),
-                order: Order::AbortDownstream,
-            },
-            FlowInput::Supplanted => Self::closed(Outcome::ClientVanished),
-            FlowInput::Shutdown | FlowInput::GraceOver => Self::closed(Outcome::Shutdown),
-            // Neither socket nor relay exists that these could be about.
-            FlowInput::UpstreamReset | FlowInput::RelayEnded(_) | FlowInput::Deadline => {
-                stay(State::Early(self))
-            }
-        }
-    }
-
-    fn doomed(self, outcome: Outcome, connected_at: Option<Time>) -> State {
-        State::Doomed(Doomed {
-            handshake_by: self.handshake_by,
-            outcome,
-            connected_at,
-        })
-    }
-
-    const fn closed(outcome: Outcome) -> Step {
-        Step {
-            state: State::Closed(Closed::before_relay(outcome, None, None)),
-            order: Order::AbortDownstream,
-        }
-    }
-}
-
-impl Ready {
-    fn on(self, input: FlowInput, context: &Context<'_>) -> Step {
-        match input {
-            FlowInput::Accepted => Step {
-                state: State::Relaying(Relaying {
-                    connected_at: self.connected_at,
-                    accepted_at: context.now,
-                }),
-                order: Order::StartRelay,
-            },
-            // The connection died while it waited for the client.
-            FlowInput::ConnectFailed(cause) => stay(State::Doomed(Doomed {
-                handshake_by: self.handshake_by,
-                outcome: failure(cause),
-                connected_at: Some(self.connected_at),
-            })),
-            FlowInput::Deadline if context.now >= self.handshake_by => {
-                self.closed(Outcome::ClientVanished)
-            }
-            FlowInput::Supplanted => self.closed(Outcome::ClientVanished),
-            FlowInput::Shutdown | FlowInput::GraceOver => self.closed(Outcome::Shutdown),
-            FlowInput::Connected(_)
-            | FlowInput::UpstreamReset
-            | FlowInput::RelayEnded(_)
-            | FlowInput::Deadline => stay(State::Ready(self)),
-        }
-    }
-
-    fn closed(self, outcome: Outcome) -> Step {
-        Step {
-            state: State::Closed(Closed::before_relay(outcome, Some(self.connected_at), None)),
-            order: Order::AbortDownstream,
-        }
-    }
-}
-
-impl Doomed {
-    fn on(self, input: FlowInput, context: &Context<'_>) -> Step {
-        match input {
-            // The verdict on the accept resets the socket: there is nothing left to order.
-            FlowInput::Accepted => self.closed(Some(context.now)),
-            FlowInput::Deadline if context.now >= self.handshake_by => self.closed(None),
-            // What doomed the flow is the better reason.
-            FlowInput::Supplanted | FlowInput::Shutdown | FlowInput::GraceOver => self.closed(None),
-            // A second failure is the answer to an abort that crossed it.
-            FlowInput::Connected(_)
-            | FlowInput::ConnectFailed(_)
-            | FlowInput::UpstreamReset
-            | FlowInput::RelayEnded(_)
-            | FlowInput::Deadline => stay(State::Doomed(self)),
-        }
-    }
-
-    fn closed(self, accepted_at: Option<Time>) -> Step {
-        stay(State::Closed(Closed::before_relay(
-            self.outcome,
-            self.connected_at,
-            accepted_at,
-        )))
-    }
-}
-
-impl Joining {
-    fn on(self, input: FlowInput, context: &Context<'_>) -> Step {
-        match input {
-            FlowInput::Connected(reply) => match greeting(reply, context.peer) {
-                Ok(()) => Step {
-                    state: State::Relaying(Relaying {
-                        connected_at: context.now,
-                        accepted_at: self.accepted_at,
-                    }),
-                    order: Order::StartRelay,
-                },
-                Err(outcome) => Step {
-                    state: self.closed(outcome, Some(context.now)),
-                    order: Order::ResetBoth,
-                },
-            },
-            // The client sees a reset, as it would from the server.
-            FlowInput::ConnectFailed(cause) => Step {
-                state: self.closed(failure(cause), None),
-                order: Order::ResetUpstream,
-            },
-            FlowInput::Deadline if context.now >= self.connect_by => {
-                self.reset(Outcome::ConnectTimeout)
-            }
-            // A new attempt of the leg was accepted: the client has given this one up.
-            FlowInput::UpstreamReset | FlowInput::Supplanted => self.reset(Outcome::ResetByClient),
-            FlowInput::Shutdown | FlowInput::GraceOver => self.reset(Outcome::Shutdown),
-            FlowInput::Accepted | FlowInput::RelayEnded(_) | FlowInput::Deadline => {
-                stay(State::Joining(self))
-            }
-        }
-    }
-
-    fn reset(self, outcome: Outcome) -> Step {
-        Step {
-            state: self.closed(outcome, None),
-            order: Order::ResetBoth,
-        }
-    }
-
-    fn closed(self, outcome: Outcome, connected_at: Option<Time>) -> State {
-        State::Closed(Closed::before_relay(
-            outcome,
-            connected_at,
-            Some(self.accepted_at),
-        ))
-    }
-}
-
-impl Relaying {
-    fn on(self, input: FlowInput, context: &Context<'_>) -> Step {
-        match input {
-            FlowInput::RelayEnded(relayed) => self.closed(relayed, relay_outcome(relayed.end)),
-            FlowInput::GraceOver => Step {
-                state: State::Stopping(Stopping {
-                    report_by: context.now.after(STOP_BOUND),
-                    relaying: self,
-                }),
-                order: Order::StopRelay,
-            },
-            // The relay has both sockets and tells how they ended; at shutdown it has its grace.
-            FlowInput::Accepted
-            | FlowInput::Connected(_)
-            | FlowInput::ConnectFailed(_)
-            | FlowInput::UpstreamReset
-            | FlowInput::Deadline
-            | FlowInput::Supplanted
-            | FlowInput::Shutdown => stay(State::Relaying(self)),
-        }
-    }
-
-    fn closed(self, relayed: Relayed, outcome: Outcome) -> Step {
-        stay(State::Closed(Closed {
-            outcome,
-            connected_at: Some(self.connected_at),
-            accepted_at: Some(self.accepted_at),
-            up_octets: relayed.up_octets,
-            down_octets: relayed.down_octets,
-        }))
-    }
-}
-
-impl Stopping {
-    fn on(self, input: FlowInput, context: &Context<'_>) -> Step {
-        match input {
-            // A relay that ended by itself just before it was told to keeps its own reason.
-            FlowInput::RelayEnded(relayed) => {
-                self.relaying.closed(relayed, relay_outcome(relayed.end))
-            }
-            FlowInput::Deadline if context.now >= self.report_by => Step {
-                order: Order::ResetBoth,
-                ..self.relaying.closed(UNTOLD, Outcome::Shutdown)
-            },
-            FlowInput::Accepted
-            | FlowInput::Connected(_)
-            | FlowInput::ConnectFailed(_)
-            | FlowInput::UpstreamReset
-            | FlowInput::Deadline
-            | FlowInput::Supplanted
-            | FlowInput::Shutdown
-            | FlowInput::GraceOver => stay(State::Stopping(self)),
-        }
-    }
-}
-
 impl Closed {
     const fn before_relay(
         outcome: Outcome,
@@ -459,7 +202,7 @@ const fn stay(state: State) -> Step {
     }
 }
 
-/// SPEC section 5: without a reply the far end may be a plain server, which would get somebody
+/// SPEC section 6.4: without a reply the far end may be a plain server, which would get somebody
 /// else's octets.
 const fn greeting(reply: Reply, peer: Peer) -> Result<(), Outcome> {
     match peer {
@@ -478,23 +221,3 @@ const fn failure(cause: ConnectFailure) -> Outcome {
         ConnectFailure::TimedOut => Outcome::ConnectTimeout,
     }
 }
-
-const fn relay_outcome(end: RelayEnd) -> Outcome {
-    match end {
-        RelayEnd::Closed => Outcome::Closed,
-        RelayEnd::ResetByClient => Outcome::ResetByClient,
-        RelayEnd::ResetByServer => Outcome::ResetByServer,
-        RelayEnd::Idle => Outcome::IdleTimeout,
-        RelayEnd::Stopped => Outcome::Shutdown,
-    }
-}
-
-/// How long a relay may take to say what it did. It only has to close two sockets.
-const STOP_BOUND: Duration = Duration::from_secs(1);
-
-/// What a relay did that never said so.
-const UNTOLD: Relayed = Relayed {
-    end: RelayEnd::Stopped,
-    up_octets: 0,
-    down_octets: 0,
-};

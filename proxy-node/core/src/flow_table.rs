@@ -55,9 +55,10 @@ impl Facts {
         Mark::new(source, self.destination, self.onward.hops_left()?)
     }
 
-    /// Whether `syn` is the SYN that began this flow, or its retransmission.
+    /// Whether `syn` is the SYN that began this flow, or its retransmission, and goes where the
+    /// flow goes. Should their options differ otherwise, the first one counts (SPEC section 6.6).
     pub(crate) fn is_of(&self, syn: &Syn) -> bool {
-        self.leg == syn.leg && self.isn == syn.isn && syn.option == Ok(Some(self.option))
+        self.leg == syn.leg && self.isn == syn.isn && syn.destination() == Some(self.destination)
     }
 }
 

@@ -9,7 +9,6 @@ use crate::ended::Ended;
 use crate::event::{Action, Input, Verdict};
 use crate::flow::{Closed, Context, FlowInput, Order, State};
 use crate::flow_table::{Facts, Flow, FlowId, FlowTable, Mark};
-use crate::leg::{Leg, canonical};
 use crate::onward::Onward;
 use crate::policy::Permit;
 use crate::report::{Mode, Outcome, Report, Timings};
@@ -412,7 +411,7 @@ fn refusal(syn: &Syn, outcome: Outcome) -> Report {
         flow: None,
         leg: syn.leg,
         claimed_source: option.and_then(|option| option.claimed_source()),
-        destination: option.map(|option| destination(&syn.leg, &option)),
+        destination: syn.destination(),
         next: None,
         mode: None,
         outcome,
@@ -420,8 +419,4 @@ fn refusal(syn: &Syn, outcome: Outcome) -> Report {
         up_octets: 0,
         down_octets: 0,
     }
-}
-
-fn destination(leg: &Leg, option: &synhop_option::SynOption) -> core::net::SocketAddr {
-    canonical(option.destination(leg.local().port()))
 }

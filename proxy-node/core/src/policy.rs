@@ -136,6 +136,10 @@ impl Policy {
 
     fn check_source(&self, leg: &Leg) -> Result<(), Outcome> {
         let source = leg.source();
+        // SPEC section 6.1: neither port of the SYN may be 0, since it could not be sent on.
+        if leg.client().port() == 0 || leg.local().port() == 0 {
+            return Err(Outcome::SourceNotAllowed);
+        }
         if self.allow_from.iter().any(|net| net.contains(&source)) {
             Ok(())
         } else {

@@ -22,7 +22,7 @@ pub enum Outcome {
     Unreachable,
     /// The next hop did not answer in time.
     ConnectTimeout,
-    /// The next hop is to be a node and did not reply to the option (SPEC section 5): what is
+    /// The next hop is to be a node and did not reply to the option (SPEC section 6.4): what is
     /// there would get somebody else's octets.
     NextHopSilent,
     /// The client never finished its handshake, or gave it up for another.
