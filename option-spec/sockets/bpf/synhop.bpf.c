@@ -44,7 +44,7 @@ int synhop(struct bpf_sock_ops *skops)
 			mark_write(skops);
 		break;
 	}
-	/* All that the return value could do here is to keep other programs' replies. */
+	/* 0 would be an error and undo what was reserved or written. */
 	return 1;
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use socket2::{Domain, Protocol, SockRef};
-use synhop_option::{BufferTooSmall, Cookie, Kind, Options, SynOption};
+use synhop_option::{BufferTooSmall, Cookie, Kind, Segment, SynOption, syn_option};
 
 use crate::abi::{self, FILL_SOURCE, Mark, OPTION_MAX_OCTETS};
 
@@ -28,7 +28,7 @@ pub enum Progress {
     /// No SYN with the option has gone out. Still so after `connect()` succeeded: the program is not
     /// effective for this socket (it was made in a cgroup outside of the attachment's), the SYN had
     /// no room, or there was no source (see [`SourceFill::FromSocket`]). Then the peer knows nothing
-    /// of the flow's destination.
+    /// of the flow's destination. (With `TCP_FASTOPEN_CONNECT` the SYN waits for the first data.)
     Marked,
     /// A SYN with the option has gone out and nothing came back yet.
     SynSent,
@@ -124,12 +124,8 @@ pub(crate) fn decode(mark: &Mark, kind: Kind) -> Option<MarkState> {
     if unfilled {
         octets[SOURCE_PORT].copy_from_slice(&[0, 1]);
     }
-    let len = usize::from(octets[1]);
-    let view = Options::new(octets.get(..len)?).next()?.ok()?;
-    let mut option = synhop_option::syn_option(synhop_option::Segment::Syn, &octets[..len], kind)
-        .ok()
-        .flatten()
-        .filter(|_| view.kind == kind.octet())?;
+    let octets = octets.get(..usize::from(octets[1]))?;
+    let mut option = syn_option(Segment::Syn, octets, kind).ok().flatten()?;
     if let (true, SynOption::V4 { source, .. }) = (unfilled, &mut option) {
         source.set_port(0);
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -26,12 +26,18 @@ pub enum SelfTestError {
          or another program holds the header callbacks (bpftool cgroup tree)"
     )]
     NotEffective,
-    /// The SYN-ACK had no reply or did not come.
+    /// Nothing came back in time.
     #[error(
-        "the SYN-ACK said nothing ({0:?}): a firewall on loopback drops or strips the option, or \
-         the kernel sends SYN cookies always (sysctl net.ipv4.tcp_syncookies = 2)"
+        "no SYN-ACK came over 127.0.0.1: bring loopback up (ip link set lo up); is there a firewall \
+         on it?"
     )]
-    NoReply(Progress),
+    NoSynAck,
+    /// The SYN-ACK had no reply.
+    #[error(
+        "the SYN-ACK carried no reply: a firewall on loopback strips the option, or the kernel \
+         always sends SYN cookies (sysctl net.ipv4.tcp_syncookies = 2)"
+    )]
+    NoReply,
     /// The SYN did not show up in the events or at `accept()`.
     #[error("the SYN was not seen by {0}; please report this with the kernel's release")]
     Unseen(&'static str),
@@ -103,9 +109,8 @@ fn connect_and_compare(
         .map(|state| state.progress)
     {
         Some(Progress::Understood { .. }) => {}
-        Some(progress @ (Progress::SynSent | Progress::Silent)) => {
-            return Err(SelfTestError::NoReply(progress));
-        }
+        Some(Progress::SynSent) => return Err(SelfTestError::NoSynAck),
+        Some(Progress::Silent) => return Err(SelfTestError::NoReply),
         Some(Progress::Marked) | None => return Err(SelfTestError::NotEffective),
     }
     let address = client
@@ -146,7 +151,7 @@ fn connect(
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
         Err(error) => return Err(SelfTestError::LoopbackDown(error)),
     }
-    let client_fd = std::os::fd::AsFd::as_fd(&client);
+    let client_fd = client.as_fd();
     if !wait_for(client_fd, libc::POLLOUT, deadline).map_err(io_at("poll"))? {
         tracing::debug!("the self-test connection is not established in time");
     }
@@ -174,7 +179,7 @@ fn await_event(
                 return Ok(event);
             }
         }
-        let events_fd = std::os::fd::AsFd::as_fd(events);
+        let events_fd = events.as_fd();
         if !wait_for(events_fd, libc::POLLIN, deadline).map_err(io_at("poll"))? {
             return Err(SelfTestError::Unseen("the event stream"));
         }
@@ -188,7 +193,7 @@ fn compare_saved(
     event: SynEvent,
     deadline: Instant,
 ) -> Result<(), SelfTestError> {
-    let listener_fd = std::os::fd::AsFd::as_fd(listener);
+    let listener_fd = listener.as_fd();
     if !wait_for(listener_fd, libc::POLLIN, deadline).map_err(io_at("poll"))? {
         return Err(SelfTestError::Unseen("accept()"));
     }

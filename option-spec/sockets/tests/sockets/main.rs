@@ -1,0 +1,9 @@
+//! The option on real sockets, each test in a network namespace of its own. They need root; without
+//! it they say SKIP.
+
+mod forms;
+mod latency;
+mod limits;
+mod peers;
+mod support;
+mod wire;
