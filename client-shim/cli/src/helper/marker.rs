@@ -1,0 +1,133 @@
+//! What the helper does with a socket.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::{AsFd, OwnedFd};
+
+use socket2::SockRef;
+use synhop_client_core::{Answer, Flow, Progress, Refusal, Request};
+use synhop_option::{Cookie, Extra, SynOption, V4Destination};
+use synhop_sockets::{Attachment, MarkError, MarkState, Progress as MarkProgress, SourceFill};
+use tracing::{debug, warn};
+
+/// How many proxies' cookies are remembered; then all are forgotten, which costs each proxy's
+/// next flow its early forwarding.
+const MAX_COOKIES: usize = 1024;
+
+/// The attachment, and the cookies that proxies gave.
+pub(super) struct Marker {
+    attachment: Attachment,
+    cookies: HashMap<Place, Cookie>,
+}
+
+/// A cookie is good for one client address at one proxy: the address is not known before
+/// `connect()`, the network namespace stands for it. A wrong cookie costs latency only, and brings
+/// the right one (SPEC section 7).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Place {
+    netns: u64,
+    proxy: SocketAddrV4,
+}
+
+impl Marker {
+    pub(super) fn new(attachment: Attachment) -> Self {
+        Self {
+            attachment,
+            cookies: HashMap::new(),
+        }
+    }
+
+    /// Does what `request` asks, if the descriptor is a TCP socket.
+    pub(super) fn answer(&mut self, request: Request, fd: &OwnedFd) -> Answer {
+        if !is_tcp(fd) {
+            return Answer::Refused(Refusal::NotTcp);
+        }
+        match request {
+            Request::Mark { destination, proxy } => self.mark(fd, destination, proxy),
+            Request::State => self.state(fd),
+            Request::Unmark => match self.attachment.unmark(fd) {
+                Ok(()) => Answer::Done,
+                Err(error) => failed("unmark", &error),
+            },
+        }
+    }
+
+    fn mark(&self, fd: &OwnedFd, destination: V4Destination, proxy: SocketAddrV4) -> Answer {
+        let cookie = place(fd, proxy).and_then(|place| self.cookies.get(&place));
+        let option = SynOption::V4 {
+            // The kernel's program fills in what connect() chooses.
+            source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+            destination,
+            extra: cookie.map_or(Extra::Nothing, |cookie| Extra::Cookie(*cookie)),
+        };
+        match self.attachment.mark(fd, &option, SourceFill::FromSocket) {
+            Ok(()) => Answer::Done,
+            Err(MarkError::NotTcp) => Answer::Refused(Refusal::NotTcp),
+            Err(error) => failed("mark", &error),
+        }
+    }
+
+    fn state(&mut self, fd: &OwnedFd) -> Answer {
+        let MarkState { option, progress } = match self.attachment.mark_state(fd) {
+            Ok(Some(state)) => state,
+            Ok(None) => return Answer::Unmarked,
+            Err(error) => return failed("state", &error),
+        };
+        let (SynOption::V4 { destination, .. } | SynOption::V4Withheld { destination, .. }) =
+            option
+        else {
+            debug!(?option, "a mark of a form that this helper does not make");
+            return Answer::Refused(Refusal::Failed);
+        };
+        if let MarkProgress::Understood { cookie } = progress {
+            self.remember(fd, cookie);
+        }
+        Answer::Flow(Flow {
+            destination,
+            progress: match progress {
+                MarkProgress::Marked => Progress::Marked,
+                MarkProgress::SynSent => Progress::SynSent,
+                MarkProgress::Silent => Progress::Silent,
+                MarkProgress::Understood { .. } => Progress::Understood,
+            },
+        })
+    }
+
+    /// Remembers the cookie that the peer gave; no new one leaves the old one valid.
+    fn remember(&mut self, fd: &OwnedFd, cookie: Option<Cookie>) {
+        let Some((cookie, place)) = cookie.zip(peer(fd).and_then(|peer| place(fd, peer))) else {
+            return;
+        };
+        if self.cookies.len() >= MAX_COOKIES && !self.cookies.contains_key(&place) {
+            self.cookies.clear();
+        }
+        self.cookies.insert(place, cookie);
+    }
+}
+
+fn is_tcp(fd: &OwnedFd) -> bool {
+    let socket = SockRef::from(fd);
+    let is_ip = socket
+        .domain()
+        .is_ok_and(|it| it == socket2::Domain::IPV4 || it == socket2::Domain::IPV6);
+    is_ip && matches!(socket.protocol(), Ok(Some(socket2::Protocol::TCP)))
+}
+
+fn failed(what: &str, error: &dyn std::error::Error) -> Answer {
+    warn!(what, %error, "request failed");
+    Answer::Refused(Refusal::Failed)
+}
+
+fn place(fd: impl AsFd, proxy: SocketAddrV4) -> Option<Place> {
+    let netns = crate::sys::netns_cookie(fd)?;
+    Some(Place { netns, proxy })
+}
+
+/// The peer's IPv4 address, however the socket writes it.
+fn peer(fd: &OwnedFd) -> Option<SocketAddrV4> {
+    let peer: SocketAddr = SockRef::from(fd).peer_addr().ok()?.as_socket()?;
+    match peer.ip().to_canonical() {
+        IpAddr::V4(ip) => Some(SocketAddrV4::new(ip, peer.port())),
+        IpAddr::V6(_) => None,
+    }
+}

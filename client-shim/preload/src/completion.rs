@@ -1,0 +1,98 @@
+//! The end of the handshake with the proxy, however the program learns of it.
+
+use std::net::SocketAddrV4;
+
+use synhop_client_core::{
+    Completion, Endpoint, Entry, Fallback, Judgement, Phase, Request, Why, judge,
+};
+
+use crate::helper;
+use crate::report::report;
+use crate::state::{State, TRACKING, condemn};
+use crate::sys::{Errno, Socket};
+
+/// A socket on its way through a proxy.
+pub(crate) struct Flow {
+    pub(crate) socket: Socket,
+    /// The kernel's number of the socket.
+    pub(crate) cookie: u64,
+    /// Where the program wants to go.
+    pub(crate) endpoint: Endpoint,
+    pub(crate) proxy: SocketAddrV4,
+}
+
+impl Flow {
+    pub(crate) fn entry(&self, phase: Phase) -> Entry {
+        Entry {
+            destination: self.endpoint.address,
+            phase,
+        }
+    }
+}
+
+/// What the program gets to see of a finished handshake. The fallback may have replaced the
+/// connection; on a non-blocking socket it may be in progress (`EINPROGRESS`).
+pub(crate) fn complete(state: &State, flow: &Flow, completion: Completion) -> Result<(), Errno> {
+    let destination = flow.endpoint.address;
+    let proxy = flow.proxy;
+    match judge(completion, helper::ask(state, flow.socket, Request::State)) {
+        Judgement::Proxied => {
+            TRACKING.put(flow.cookie, flow.entry(Phase::Proxied));
+            report(state, destination, format_args!("through {proxy}"));
+            Ok(())
+        }
+        Judgement::Refused(errno) => {
+            TRACKING.remove(flow.cookie);
+            let what = format_args!("through {proxy}: reset, errno {errno}");
+            report(state, destination, what);
+            Err(Errno::new(errno))
+        }
+        Judgement::NoNode(why) => fall_back(state, flow, why),
+    }
+}
+
+fn fall_back(state: &State, flow: &Flow, why: Why) -> Result<(), Errno> {
+    let destination = flow.endpoint.address;
+    let proxy = flow.proxy;
+    TRACKING.remove(flow.cookie);
+    // Before anything else: whatever follows, the program must not talk to this peer.
+    flow.socket.dissolve()?;
+    // Without an answer the option stays: a plain server ignores it (RFC 9293, MUST-6).
+    let _ = helper::ask(state, flow.socket, Request::Unmark);
+    match state.settings.policy.fallback {
+        Fallback::Fail => {
+            report(state, destination, format_args!("failed ({proxy}: {why})"));
+            Err(Errno::CONNECTION_REFUSED)
+        }
+        Fallback::Direct => {
+            report(state, destination, format_args!("direct ({proxy}: {why})"));
+            if why.concerns_proxy() {
+                condemn(proxy);
+            }
+            flow.socket.connect(flow.endpoint)
+        }
+    }
+}
+
+/// [`complete`] for a program that takes the handshake for finished: what the fallback starts
+/// must be finished too, or time out.
+pub(crate) fn complete_and_wait(
+    state: &State,
+    flow: &Flow,
+    completion: Completion,
+) -> Result<(), Errno> {
+    match complete(state, flow, completion) {
+        Err(Errno::IN_PROGRESS | Errno::INTERRUPTED) => {
+            if flow.socket.wait_writable(DIRECT_CONNECT_MS) {
+                flow.socket.take_error()
+            } else {
+                Err(Errno::TIMED_OUT)
+            }
+        }
+        result => result,
+    }
+}
+
+/// How long a non-blocking program may be held for a direct connect in the proxy's place: once
+/// in a while, and there is no way to tell it "in progress again".
+const DIRECT_CONNECT_MS: u32 = 5_000;
