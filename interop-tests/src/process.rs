@@ -319,7 +319,7 @@ impl Kept {
         self.lines
             .iter()
             .skip(skip)
-            .map(|line| format!("\n    {line}"))
+            .flat_map(|line| ["\n    ", line])
             .collect()
     }
 }

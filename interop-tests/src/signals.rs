@@ -6,10 +6,10 @@ use std::thread;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::{netns, process};
+use crate::{netns, process, scratch};
 
 /// From now on SIGINT, SIGTERM and SIGHUP stop every [`Process`](crate::Process),
-/// remove every namespace of this process, and exit with 128 + the signal.
+/// remove every namespace and temporary folder of this process, and exit with 128 + the signal.
 ///
 /// For binaries: call it first thing in `main`. Links go with the process.
 pub fn clean_up_on_signals() -> io::Result<()> {
@@ -20,6 +20,7 @@ pub fn clean_up_on_signals() -> io::Result<()> {
             if let Some(signal) = signals.forever().next() {
                 process::kill_all();
                 netns::remove_own();
+                scratch::remove_own();
                 std::process::exit(128 + signal);
             }
         })?;

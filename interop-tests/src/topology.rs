@@ -1,5 +1,6 @@
 //! The line: client, nodes, server, and the links between neighbours.
 
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +11,7 @@ use crate::capture::Recorder;
 use crate::link::{Control, Emulator, Middlebox, Port, Priority};
 use crate::{
     Capture, DirectionStats, End, Heading, Interface, LabError, LinkSpec, LinkStats, Namespace,
-    netns,
+    netns, scratch,
 };
 
 /// What a line shall be like.
@@ -132,7 +133,10 @@ impl Lab {
         if !netns::is_privileged() {
             return Err(LabError::NotRoot);
         }
-        SWEEP.call_once(netns::remove_orphans);
+        SWEEP.call_once(|| {
+            netns::remove_orphans();
+            scratch::remove_orphans();
+        });
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let namespaces = roles(builder.nodes)
             .map(|role| Namespace::create(number, &role))
@@ -155,8 +159,7 @@ impl Lab {
             namespace.ip(&addressing(position, specs.len()))?;
         }
         let emulator = Arc::new(Emulator::start(ports, &specs)?);
-        let directory = tempfile::Builder::new().prefix("synhop-lab-").tempdir();
-        let directory = directory.map_err(LabError::system("make a temporary folder"))?;
+        let directory = scratch::create().map_err(LabError::system("make a temporary folder"))?;
         Ok(Self {
             emulator,
             namespaces,
@@ -303,8 +306,14 @@ impl Lab {
     }
 
     /// How the emulator's thread is scheduled.
-    pub fn emulator_priority(&self) -> Option<Priority> {
+    pub fn emulator_priority(&self) -> Priority {
         self.emulator.priority()
+    }
+
+    /// Processor time that the emulator's thread has used, in steps of 10 ms.
+    /// It includes what the kernel does with the frames that it delivers.
+    pub fn emulator_cpu_time(&self) -> Result<Duration, LabError> {
+        self.emulator.cpu_time()
     }
 
     fn check_link(&self, link: usize, spec: &LinkSpec) -> Result<(), LabError> {
@@ -328,7 +337,9 @@ const fn address(link: usize, end: End) -> Ipv4Addr {
         End::Left => 1,
         End::Right => 2,
     };
-    Ipv4Addr::new(10, 99, link as u8, host)
+    #[expect(clippy::cast_possible_truncation, reason = "there are 9 links at most")]
+    let link = link as u8;
+    Ipv4Addr::new(10, 99, link, host)
 }
 
 /// Made-up, locally administered and fixed, so that neighbours need no ARP:
@@ -376,14 +387,14 @@ fn addressing(position: usize, links: usize) -> String {
         // Everything between the client and the link to the left.
         for further in 0..link {
             let via = address(link, End::Left);
-            batch += &format!("route add 10.99.{further}.0/30 via {via}\n");
+            let _ = writeln!(batch, "route add 10.99.{further}.0/30 via {via}");
         }
     }
     if position < links {
         batch += &device(RIGHT_DEVICE, position, End::Left);
         for further in position + 1..links {
             let via = address(position, End::Right);
-            batch += &format!("route add 10.99.{further}.0/30 via {via}\n");
+            let _ = writeln!(batch, "route add 10.99.{further}.0/30 via {via}");
         }
     }
     batch

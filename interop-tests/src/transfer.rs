@@ -26,7 +26,7 @@ pub struct TransferReport {
     pub received_intact: bool,
     /// Whether the server says so of what was sent.
     pub sent_intact: bool,
-    /// From connect() to the server's verdict, in microseconds.
+    /// From `connect()` to the server's verdict, in microseconds.
     pub duration_us: u64,
 }
 

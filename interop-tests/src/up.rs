@@ -43,10 +43,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .rtt(rtt)
         .build()?;
     let nginx = lab.start_nginx(&FILES)?;
-    let chain = match arguments.no_chain {
-        true => None,
-        false => Some(lab.start_chain(&ChainSpec::default())?),
-    };
+    let start_chain = || lab.start_chain(&ChainSpec::default());
+    let chain = (!arguments.no_chain).then(start_chain).transpose()?;
     explain(
         &lab,
         chain.as_ref().and_then(synhop_lab::Chain::entry),

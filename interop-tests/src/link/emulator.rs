@@ -5,7 +5,9 @@ use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -18,7 +20,7 @@ use super::{
 };
 use crate::capture::Recorder;
 use crate::sys::{self, Frame};
-use crate::{LabError, wait_until};
+use crate::{LabError, process, wait_until};
 
 /// An order to the running emulator.
 pub(crate) enum Control {
@@ -39,12 +41,21 @@ pub(crate) enum Control {
     /// Frames are to be recorded from now on, until the recorder's other
     /// holders have let go of it.
     Record(Arc<Recorder>),
+    /// Brings the count of frames that the rings lost up to date.
+    CountOverruns,
 }
 
 /// The handle of the emulator's thread; dropping it ends the thread.
 pub(crate) struct Emulator {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    started: Started,
+}
+
+/// What the thread tells about itself when it starts.
+struct Started {
+    priority: Priority,
+    thread_id: u32,
 }
 
 struct Shared {
@@ -54,7 +65,6 @@ struct Shared {
     orders_wait: AtomicBool,
     orders: Mutex<Vec<Control>>,
     counts: Mutex<Vec<Counts>>,
-    priority: Mutex<Option<Priority>>,
     wake: File,
 }
 
@@ -68,18 +78,16 @@ impl Emulator {
             orders_wait: AtomicBool::new(false),
             orders: Mutex::default(),
             counts: Mutex::new(vec![Counts::new(); ports.len()]),
-            priority: Mutex::default(),
             wake: wake.into(),
         });
         let carrier = Carrier::new(ports, specs, Arc::clone(&shared));
+        let (starting, started) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("links".to_owned())
-            .spawn(move || carrier.run())
+            .spawn(move || carrier.run(starting))
             .map_err(LabError::system("start the emulator's thread"))?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+        let started = started.recv().map_err(|_| LabError::BadSpec(GONE.to_owned()))?;
+        Ok(Self { shared, thread: Some(thread), started })
     }
 
     /// Gives an order and waits until it is in force.
@@ -106,6 +114,7 @@ impl Emulator {
 
     /// The counts of each link.
     pub(crate) fn stats(&self) -> Vec<LinkStats> {
+        self.count_overruns();
         let counts = lock(&self.shared.counts);
         let links = counts.chunks_exact(2);
         links
@@ -118,12 +127,25 @@ impl Emulator {
 
     /// All links' counts in one.
     pub(crate) fn total(&self) -> DirectionStats {
+        self.count_overruns();
         total(lock(&self.shared.counts).iter())
     }
 
-    /// How the thread is scheduled, once it has asked.
-    pub(crate) fn priority(&self) -> Option<Priority> {
-        *lock(&self.shared.priority)
+    /// How the thread is scheduled.
+    pub(crate) const fn priority(&self) -> Priority {
+        self.started.priority
+    }
+
+    /// Processor time that the thread has used.
+    pub(crate) fn cpu_time(&self) -> Result<Duration, LabError> {
+        let thread = format!("/proc/self/task/{}/stat", self.started.thread_id);
+        process::cpu_time(Path::new(&thread))
+    }
+
+    fn count_overruns(&self) {
+        if let Err(error) = self.order(Control::CountOverruns) {
+            tracing::error!(%error, "the link emulator does not answer");
+        }
     }
 }
 
@@ -192,9 +214,10 @@ impl Carrier {
         }
     }
 
-    fn run(mut self) {
+    fn run(mut self, started: Sender<Started>) {
         let priority = sys::ask_for_promptness();
-        *lock(&self.shared.priority) = Some(priority);
+        let _ = started.send(Started { priority, thread_id: sys::thread_id() });
+        drop(started);
         let mut waiting = Waiting::new(&self.ports, &self.shared);
         while !self.shared.stop.load(Ordering::Acquire) {
             self.obey();
@@ -211,7 +234,9 @@ impl Carrier {
     fn obey(&mut self) {
         if self.shared.orders_wait.swap(false, Ordering::AcqRel) {
             let orders = std::mem::take(&mut *lock(&self.shared.orders));
-            orders.into_iter().for_each(|order| self.carry_out(order));
+            for order in orders {
+                self.carry_out(order);
+            }
         }
         let recording = self.recorders.len();
         self.recorders
@@ -244,9 +269,20 @@ impl Carrier {
             } => {
                 self.lanes[lane(link, heading.entry())].middlebox = middlebox;
             }
+            Control::CountOverruns => self.count_overruns(),
             Control::Record(recorder) => {
                 self.recorders.push(recorder);
                 self.choose_ring_filter();
+            }
+        }
+    }
+
+    fn count_overruns(&self) {
+        let mut counts = lock(&self.shared.counts);
+        for (port, counts) in self.ports.iter().zip(counts.iter_mut()) {
+            match port.ring.take_overruns() {
+                Ok(frames) => counts.stats.failed += u64::from(frames),
+                Err(error) => tracing::error!(%error, "cannot ask a ring for its overruns"),
             }
         }
     }
@@ -466,5 +502,6 @@ const DELIVER_BATCH: usize = 32;
 /// A memory bound for each direction: 100 MB of full frames.
 const MAX_ON_THE_WAY: usize = 65_536;
 const SPARE_BUFFERS: usize = 4_096;
+const GONE: &str = "the link emulator's thread ended at once";
 const SETTLE_BOUND: Duration = Duration::from_secs(5);
 const HEADERS_OCTETS: usize = 14 + 20;

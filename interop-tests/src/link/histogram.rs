@@ -50,25 +50,29 @@ impl Histogram {
 }
 
 fn bucket(value: u64) -> usize {
-    let Some(log) = value.checked_ilog2().filter(|log| *log >= SPLIT_BITS) else {
-        return value as usize;
+    let index = match value
+        .checked_ilog2()
+        .and_then(|log| log.checked_sub(SPLIT_BITS))
+    {
+        None => value,
+        Some(shift) => (u64::from(shift + 1) << SPLIT_BITS) + ((value >> shift) & (SPLIT - 1)),
     };
-    let shift = log - SPLIT_BITS;
-    (((shift + 1) << SPLIT_BITS) + ((value >> shift) as u32 & (SPLIT - 1))) as usize
+    // At most 60 * 32.
+    usize::try_from(index).unwrap_or(usize::MAX)
 }
 
 fn upper_bound(bucket: usize) -> u64 {
     let bucket = bucket as u64;
-    if bucket < u64::from(SPLIT) {
+    if bucket < SPLIT {
         return bucket;
     }
     let shift = (bucket >> SPLIT_BITS) - 1;
-    let low = (u64::from(SPLIT) + (bucket & u64::from(SPLIT - 1))) << shift;
+    let low = (SPLIT + (bucket & (SPLIT - 1))) << shift;
     low + (1 << shift) - 1
 }
 
 const SPLIT_BITS: u32 = 5;
-const SPLIT: u32 = 1 << SPLIT_BITS;
+const SPLIT: u64 = 1 << SPLIT_BITS;
 /// Up to 2^40 ns, 18 minutes; what exceeds that is put there.
 const BUCKETS: usize = ((40 - SPLIT_BITS + 1) << SPLIT_BITS) as usize;
 

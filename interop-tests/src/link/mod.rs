@@ -31,6 +31,7 @@ pub enum End {
 
 impl End {
     /// The other end of the same link.
+    #[must_use]
     pub const fn opposite(self) -> Self {
         match self {
             Self::Left => Self::Right,
@@ -54,13 +55,6 @@ impl Heading {
         match self {
             Self::ToServer => End::Left,
             Self::ToClient => End::Right,
-        }
-    }
-
-    pub(crate) const fn from_entry(end: End) -> Self {
-        match end {
-            End::Left => Self::ToServer,
-            End::Right => Self::ToClient,
         }
     }
 }

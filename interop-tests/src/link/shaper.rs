@@ -216,16 +216,16 @@ mod tests {
             seed: 7,
             ..LinkSpec::default()
         };
-        let lose = |lane| {
+        let fates = |lane| {
             let mut shaper = Shaper::new(spec.clone(), lane);
             (0..10_000)
                 .map(|_| arrival(shaper.offer(0, 60)).is_none())
                 .collect::<Vec<_>>()
         };
-        let lost = lose(0).iter().filter(|lost| **lost).count();
+        let lost = fates(0).iter().filter(|lost| **lost).count();
         assert!((850..1150).contains(&lost), "{lost} of 10000");
-        assert_eq!(lose(0), lose(0));
-        assert_ne!(lose(0), lose(1));
+        assert_eq!(fates(0), fates(0));
+        assert_ne!(fates(0), fates(1));
     }
 
     #[test]

@@ -95,4 +95,4 @@ impl LinkSpec {
 /// About a thousand full frames, the length of a Linux interface's queue.
 const DEFAULT_QUEUE: Queue = Queue::Octets(1_500_000);
 /// Beyond TCP's own patience nothing is learned.
-const MAX_DELAY: Duration = Duration::from_secs(60);
+const MAX_DELAY: Duration = Duration::from_mins(1);

@@ -66,7 +66,7 @@ impl Counts {
     }
 
     pub(crate) fn summary(&self) -> DirectionStats {
-        with_lateness(self.stats.clone(), &self.lateness)
+        with_lateness(&self.stats, &self.lateness)
     }
 }
 
@@ -90,14 +90,14 @@ pub(crate) fn total<'a>(all: impl Iterator<Item = &'a Counts>) -> DirectionStats
         sum.failed += stats.failed;
         lateness.merge(one);
     }
-    with_lateness(sum, &lateness)
+    with_lateness(&sum, &lateness)
 }
 
-fn with_lateness(stats: DirectionStats, lateness: &Histogram) -> DirectionStats {
+fn with_lateness(stats: &DirectionStats, lateness: &Histogram) -> DirectionStats {
     DirectionStats {
         late_p50_ns: lateness.percentile(50),
         late_p99_ns: lateness.percentile(99),
         late_max_ns: lateness.max(),
-        ..stats
+        ..stats.clone()
     }
 }

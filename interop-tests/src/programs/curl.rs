@@ -44,7 +44,7 @@ impl CurlSpec {
         Self {
             url: url.into(),
             via,
-            max_time: Duration::from_secs(60),
+            max_time: Duration::from_mins(1),
             expect_octets: None,
             synhop_arguments: Vec::new(),
             arguments: Vec::new(),
@@ -63,7 +63,7 @@ pub struct CurlOutcome {
     pub octets: u64,
     /// Whether it is the expected body; true when none was named.
     pub intact: bool,
-    /// When connect() was done, in microseconds.
+    /// When `connect()` was done, in microseconds.
     pub connect_us: u64,
     /// When the first octet of the response was there (TTFB), in microseconds.
     pub first_byte_us: u64,

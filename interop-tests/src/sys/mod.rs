@@ -82,7 +82,7 @@ pub(crate) fn send_signal(pid: u32, signal: i32) -> io::Result<()> {
 /// read the device to keep it from stalling.
 pub(crate) fn make_tap(tun: &File, name: &str) -> io::Result<()> {
     let mut request = interface_request(name)?;
-    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as libc::c_short;
+    request.ifr_ifru.ifru_flags = TAP_WITHOUT_HEADER;
     // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
     check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
     let drop_all = [instruction(BPF_RETURN, 0, 0, 0)];
@@ -125,6 +125,12 @@ pub(crate) fn ask_for_promptness() -> Priority {
     }
 }
 
+/// The calling thread's id, as `/proc/self/task` names it.
+pub(crate) fn thread_id() -> u32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::gettid() }.cast_unsigned()
+}
+
 /// Sleeps until one of `descriptors` is readable or `timeout` has passed;
 /// says whether one is.
 pub(crate) fn wait_readable(
@@ -155,14 +161,26 @@ pub(crate) fn event() -> io::Result<OwnedFd> {
     Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) })
 }
 
+/// Frames as they are, without a header of the device's own.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "0x1002: the field's type is narrower"
+)]
+const TAP_WITHOUT_HEADER: libc::c_short = (libc::IFF_TAP | libc::IFF_NO_PI) as libc::c_short;
+
 /// Instruction classes of classic BPF, as `<linux/filter.h>` composes them.
-const BPF_RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-const BPF_LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-const BPF_JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+const BPF_RETURN: u16 = code(libc::BPF_RET | libc::BPF_K);
+const BPF_LOAD_WORD: u16 = code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS);
+const BPF_JUMP_EQUAL: u16 = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K);
+
+#[expect(clippy::cast_possible_truncation, reason = "codes are 16 bits wide")]
+const fn code(bits: u32) -> u16 {
+    bits as u16
+}
 
 /// `_IOW('T', 213, struct sock_fprog)`; libc has no name for it.
 const TUNATTACHFILTER: libc::c_ulong =
-    (1 << 30) | ((size_of::<libc::sock_fprog>() as libc::c_ulong) << 16) | (0x54 << 8) | 213;
+    (1 << 30) | ((size_of::<libc::sock_fprog>() as libc::c_ulong) << 16) | (0x54 << 8) | 0xd5;
 
 const fn instruction(code: u16, if_true: u8, if_false: u8, value: u32) -> libc::sock_filter {
     libc::sock_filter {

@@ -1,4 +1,4 @@
-//! An AF_PACKET receive ring (`TPACKET_V2`): every frame of one interface, in
+//! An `AF_PACKET` receive ring (`TPACKET_V2`): every frame of one interface, in
 //! both directions, with the kernel's timestamps and without system calls.
 //!
 //! Version 2 rather than 3: it hands over each frame when it arrives, where 3
@@ -44,9 +44,9 @@ impl PacketRing {
         )?;
         let geometry = libc::tpacket_req {
             tp_block_size: BLOCK_OCTETS,
-            tp_block_nr: RING_OCTETS as u32 / BLOCK_OCTETS,
-            tp_frame_size: FRAME_OCTETS as u32,
-            tp_frame_nr: FRAMES as u32,
+            tp_block_nr: narrow(RING_OCTETS) / BLOCK_OCTETS,
+            tp_frame_size: narrow(FRAME_OCTETS),
+            tp_frame_nr: narrow(FRAMES),
         };
         set_option(&socket, libc::PACKET_RX_RING, &geometry)?;
         let memory = map_ring(&socket)?;
@@ -102,7 +102,7 @@ impl PacketRing {
             tp_packets: 0,
             tp_drops: 0,
         };
-        let mut len = size_of::<libc::tpacket_stats>() as libc::socklen_t;
+        let mut len = narrow(size_of::<libc::tpacket_stats>());
         // SAFETY: the kernel writes at most `len` octets to `stats`.
         check(unsafe {
             libc::getsockopt(
@@ -118,15 +118,15 @@ impl PacketRing {
 
     fn bind(&self, interface_index: i32) -> io::Result<()> {
         let address = libc::sockaddr_ll {
-            sll_family: libc::AF_PACKET as u16,
-            sll_protocol: (libc::ETH_P_ALL as u16).to_be(),
+            sll_family: PACKET_FAMILY,
+            sll_protocol: ALL_PROTOCOLS.to_be(),
             sll_ifindex: interface_index,
             sll_hatype: 0,
             sll_pkttype: 0,
             sll_halen: 0,
             sll_addr: [0; 8],
         };
-        let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        let len = narrow(size_of::<libc::sockaddr_ll>());
         // SAFETY: reads `len` octets of a live sockaddr_ll.
         let result =
             unsafe { libc::bind(self.socket.as_raw_fd(), (&raw const address).cast(), len) };
@@ -217,7 +217,7 @@ fn set_socket_option<T>(
     name: libc::c_int,
     value: &T,
 ) -> io::Result<()> {
-    let len = size_of::<T>() as libc::socklen_t;
+    let len = narrow(size_of::<T>());
     // SAFETY: the kernel reads `len` octets, the size of `value`. Callers pass
     // the type that belongs to the option.
     let result = unsafe {
@@ -232,6 +232,15 @@ fn set_socket_option<T>(
     check(result).map(drop)
 }
 
+/// Sizes of the interface to the kernel, all far below 2^32.
+#[expect(clippy::cast_possible_truncation, reason = "4 MiB at most")]
+const fn narrow(octets: usize) -> u32 {
+    octets as u32
+}
+
+/// `AF_PACKET` and `ETH_P_ALL` in the widths of `sockaddr_ll`.
+const PACKET_FAMILY: u16 = 17;
+const ALL_PROTOCOLS: u16 = 3;
 /// A slot: header, address and a frame of 1514 octets fit.
 const FRAME_OCTETS: usize = 2048;
 /// At 1 Gb/s of full frames, 25 ms of traffic.
