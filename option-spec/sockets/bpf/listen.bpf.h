@@ -51,8 +51,10 @@ static __always_inline __u8 *listener_mark_of(struct bpf_sock_ops *skops)
 
 static __always_inline void listen_start(struct bpf_sock_ops *skops)
 {
-	if (listener_mark_of(skops))
-		callbacks_on(skops);
+	__u8 *mark = listener_mark_of(skops);
+
+	if (mark && callbacks_on(skops) >= 0)
+		*mark = SYNHOP_LISTENER_WATCHED;
 }
 
 /* A connection of ours is established: no more header callbacks. With Fast Open this comes before

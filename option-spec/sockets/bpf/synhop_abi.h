@@ -50,6 +50,11 @@ _Static_assert(sizeof(struct synhop_listener) == 32, "synhop_listener");
 _Static_assert(__builtin_offsetof(struct synhop_listener, address) == 8, "synhop_listener.address");
 _Static_assert(__builtin_offsetof(struct synhop_listener, port) == 24, "synhop_listener.port");
 
+/* What hangs on a listener: userspace writes the first before listen(), the program answers with
+ * the second, so that userspace knows that it is effective. */
+#define SYNHOP_LISTENER_MARKED 1
+#define SYNHOP_LISTENER_WATCHED 2
+
 /* A SYN that carries the option and came to a listener of ours: its IP and TCP headers. */
 struct synhop_event {
 	__u32 len;

@@ -34,6 +34,11 @@ const _: () = assert!(size_of::<Mark>() == 48);
 const _: () = assert!(offset_of!(Mark, cookie) == 4);
 const _: () = assert!(offset_of!(Mark, option) == 8);
 
+/// What hangs on a listener before `listen()`.
+pub(crate) const LISTENER_MARKED: u8 = 1;
+/// What the program makes of it.
+pub(crate) const LISTENER_WATCHED: u8 = 2;
+
 /// Where a listener listens, as it is on the wire.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use aya::maps::{HashMap, MapData, SkStorage};
 use socket2::Socket;
 use synhop_option::{Kind, SynOption};
 
-use crate::abi::{ListenerKey, Mark};
+use crate::abi::{LISTENER_MARKED, LISTENER_WATCHED, ListenerKey, Mark};
 use crate::cgroup::Cgroup;
 use crate::counters::{CounterMap, Counters};
 use crate::error::{AttachError, map_io};
@@ -50,7 +50,8 @@ impl Default for Config {
 /// listeners accept without a reply.
 ///
 /// Several can hang on the same cgroup; each knows its own marks and listeners only. They cannot be
-/// told apart where they listen on the same address and port (`SO_REUSEPORT`).
+/// told apart where they listen on the same address and port of one network namespace
+/// (`SO_REUSEPORT`). The kernel takes 64 programs per cgroup.
 pub struct Attachment {
     /// Held for its Drop.
     _program: Ebpf,
@@ -141,19 +142,37 @@ impl Attachment {
     /// refuses later too: refuse them by RST. The address stays registered until
     /// [`unlisten`](Self::unlisten), which a listener that is closed for good should precede; a
     /// plain server that takes over the address is not affected either way.
+    ///
+    /// That the programs are effective for this socket is checked; after an error it may listen
+    /// all the same.
     pub fn listen(&self, socket: &Socket, backlog: i32) -> Result<(), ListenError> {
+        if socket
+            .is_listener()
+            .map_err(ListenError::io("SO_ACCEPTCONN"))?
+        {
+            return Err(ListenError::ListensAlready);
+        }
         let keys = listen::keys(socket)?;
         sys::save_syn(socket).map_err(ListenError::io("TCP_SAVE_SYN"))?;
         lock(&self.listener_marks)
-            .insert(&socket.as_fd(), 1, 0)
+            .insert(&socket.as_fd(), LISTENER_MARKED, 0)
             .map_err(|error| ListenError::io("marking the listener")(map_io(error)))?;
         for key in keys {
             self.register(&key)?;
         }
-        socket.listen(backlog).map_err(ListenError::io("listen"))
+        socket.listen(backlog).map_err(ListenError::io("listen"))?;
+        let mark = lock(&self.listener_marks)
+            .get(&socket.as_fd(), 0)
+            .map_err(|error| ListenError::io("reading the listener's mark")(map_io(error)))?;
+        if mark == LISTENER_WATCHED {
+            Ok(())
+        } else {
+            Err(ListenError::NotEffective)
+        }
     }
 
-    /// Forgets the address of a listener. From then on its SYNs are neither seen nor answered.
+    /// Forgets the address of a listener. From then on the SYNs of all listeners on it (there can be
+    /// several with `SO_REUSEPORT`) are neither seen nor answered.
     pub fn unlisten(&self, socket: &Socket) -> Result<(), ListenError> {
         for key in listen::keys(socket)? {
             match lock(&self.listeners).remove(&key).map_err(map_io) {

@@ -44,8 +44,8 @@ pub enum AttachError {
     },
     /// The object or its maps were refused.
     #[error(
-        "loading the maps: {}; does the kernel have CONFIG_BPF_SYSCALL, CONFIG_CGROUP_BPF \
-         and CONFIG_DEBUG_INFO_BTF?",
+        "loading the maps: {}; does the kernel have CONFIG_BPF_SYSCALL and \
+         CONFIG_CGROUP_BPF?",
         Chain(source)
     )]
     Load {

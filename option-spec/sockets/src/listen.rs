@@ -14,6 +14,15 @@ pub enum ListenError {
     /// The socket has no port yet.
     #[error("bind the socket before it listens")]
     NotBound,
+    /// The socket listens already: the kernel calls the program when it starts to, and only then.
+    #[error("the socket listens already; leave listen() to the attachment")]
+    ListensAlready,
+    /// The program did not see the socket start to listen. It listens, without options.
+    #[error(
+        "the socket belongs to a cgroup outside of the attachment's: make it in a process within, or \
+         attach further up"
+    )]
+    NotEffective,
     /// Not an IPv4 or IPv6 socket.
     #[error("not a TCP socket")]
     NotTcp,

@@ -159,3 +159,95 @@ pub(crate) fn require_tcp(fd: &impl AsFd) -> Result<(), MarkError> {
         Err(MarkError::NotTcp)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
+
+    use synhop_option::{Extra, HopsLeft, V4Destination, V6Destination, V6Host};
+
+    use super::*;
+
+    const KIND: Kind = Kind::Experiment2;
+
+    fn v4(source: SocketAddrV4, extra: Extra) -> SynOption {
+        let destination = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 1), 443);
+        SynOption::V4 {
+            source,
+            destination: V4Destination::new(destination).expect("legal"),
+            extra,
+        }
+    }
+
+    fn unfilled() -> SynOption {
+        v4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), Extra::Nothing)
+    }
+
+    #[test]
+    fn what_is_marked_is_read_back() {
+        let host = "2001:db8::1".parse().expect("an address");
+        let source = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 54_321);
+        let hops = Extra::Hops(HopsLeft::DEFAULT);
+        let options = [
+            v4(source, Extra::Nothing),
+            v4(source, Extra::Cookie(Cookie::from_octets([1, 2, 3, 4]))),
+            v4(source, hops),
+            SynOption::V6Address {
+                host: V6Host::new(host).expect("legal"),
+            },
+            SynOption::V6 {
+                destination: V6Destination::new(host, 443).expect("legal"),
+                extra: hops,
+            },
+        ];
+        for option in options {
+            for source in [SourceFill::FromSocket, SourceFill::AsGiven] {
+                let mark = encode(&option, source, KIND).expect("fits");
+                let expected = MarkState {
+                    option,
+                    progress: Progress::Marked,
+                };
+                assert_eq!(decode(&mark, KIND), Some(expected));
+            }
+        }
+    }
+
+    #[test]
+    fn a_source_yet_to_be_filled_in_may_be_missing() {
+        let mark = encode(&unfilled(), SourceFill::FromSocket, KIND).expect("fits");
+        let state = decode(&mark, KIND).expect("ours");
+        assert_eq!(state.option, unfilled());
+        let error = encode(&unfilled(), SourceFill::AsGiven, KIND);
+        assert!(matches!(error, Err(MarkError::SourcePortZero)), "{error:?}");
+    }
+
+    #[test]
+    fn the_full_ipv6_tuple_has_no_room() {
+        let host = "2001:db8::1".parse().expect("an address");
+        let option = SynOption::V6Tuple {
+            source: SocketAddrV6::new(host, 54_321, 0, 0),
+            destination: V6Destination::new(host, 443).expect("legal"),
+        };
+        let error = encode(&option, SourceFill::AsGiven, KIND);
+        assert!(
+            matches!(error, Err(MarkError::NoRoom { len_octets: 40 })),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn progress_is_read_with_its_cookie() {
+        let mut mark = encode(&unfilled(), SourceFill::FromSocket, KIND).expect("fits");
+        let mut progress = |number, cookie_len| {
+            (mark.progress, mark.cookie_len, mark.cookie) = (number, cookie_len, [1, 2, 3, 4]);
+            decode(&mark, KIND).map(|state| state.progress)
+        };
+        assert_eq!(progress(1, 0), Some(Progress::SynSent));
+        assert_eq!(progress(2, 0), Some(Progress::Silent));
+        let cookie = None;
+        assert_eq!(progress(3, 0), Some(Progress::Understood { cookie }));
+        let cookie = Some(Cookie::from_octets([1, 2, 3, 4]));
+        assert_eq!(progress(3, 4), Some(Progress::Understood { cookie }));
+        assert_eq!(progress(4, 0), None);
+    }
+}

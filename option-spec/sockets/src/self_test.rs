@@ -20,9 +20,9 @@ pub enum SelfTestError {
     /// No connection over 127.0.0.1.
     #[error("127.0.0.1 cannot be reached ({0}): bring loopback up (ip link set lo up)")]
     LoopbackDown(io::Error),
-    /// The SYN went out without the option.
+    /// The programs did not see the caller's sockets.
     #[error(
-        "a marked socket's SYN carried no option: the caller is not below the cgroup attached to, \
+        "the programs do not see this process's sockets: the caller is not below the cgroup attached to, \
          or another program holds the header callbacks (bpftool cgroup tree)"
     )]
     NotEffective,
@@ -74,7 +74,10 @@ pub(crate) fn run(
     timeout: Duration,
 ) -> Result<(), SelfTestError> {
     let listener = bind()?;
-    attachment.listen(&listener, 1)?;
+    match attachment.listen(&listener, 1) {
+        Err(ListenError::NotEffective) => return Err(SelfTestError::NotEffective),
+        result => result?,
+    }
     let result = connect_and_compare(attachment, events, &listener, Instant::now() + timeout);
     attachment.unlisten(&listener)?;
     result

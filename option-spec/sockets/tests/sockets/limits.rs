@@ -83,6 +83,12 @@ fn marks_without_sense_are_refused() {
             matches!(error, Err(MarkError::NoRoom { len_octets: 40 })),
             "{error:?}"
         );
+        client.listen(1).expect("listen");
+        let error = attachment.listen(&client, 1);
+        assert!(
+            matches!(error, Err(ListenError::ListensAlready)),
+            "{error:?}"
+        );
         let error = attachment.listen(&tcp("127.0.0.1:0".parse().expect("an address")), 1);
         assert!(matches!(error, Err(ListenError::NotBound)), "{error:?}");
     });

@@ -1,6 +1,5 @@
 //! Peers that are no nodes, sockets that are not marked, and attachments side by side.
 
-use std::fs;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
@@ -8,9 +7,7 @@ use crate::support::capture::Capture;
 use crate::support::craft::Crafted;
 use crate::support::*;
 use synhop_option::{Extra, Segment};
-use synhop_sockets::{
-    AttachError, Attachment, Cgroup, Config, Progress, SelfTestError, SourceFill,
-};
+use synhop_sockets::{AttachError, Attachment, Config, Progress, SelfTestError, SourceFill};
 
 #[test]
 fn an_unmarked_socket_carries_nothing() {
@@ -179,6 +176,25 @@ fn two_attachments_keep_to_their_own() {
 }
 
 #[test]
+fn the_same_address_in_two_namespaces_is_two_listeners() {
+    in_netns("here", || {
+        let here = attach();
+        let mut at_home = events(&here);
+        let (_listener, at) = serve(&here, "127.0.0.1:0");
+        in_netns("there", move || {
+            let there = attach();
+            let mut abroad = events(&there);
+            let (_listener, _) = serve(&there, &at.to_string());
+            let client = connect(&there, &v4(Extra::Nothing), at);
+            let understood = Progress::Understood { cookie: None };
+            assert_eq!(progress(&there, &client), understood);
+            assert_eq!(next_event(&mut abroad).client, local(&client));
+        });
+        assert_eq!(at_home.next(), None);
+    });
+}
+
+#[test]
 fn a_dropped_attachment_is_detached() {
     in_netns("detached", || {
         let (gone, stays) = (attach(), attach());
@@ -210,39 +226,6 @@ fn both_kinds_can_be_used_side_by_side() {
         assert_eq!(capture.next_of(Segment::Syn, at.port()).options[20], 254);
         let client = connect(&usual, &v4(Extra::Nothing), at);
         assert_eq!(progress(&usual, &client), Progress::Silent);
-    });
-}
-
-/// A cgroup that nobody is in.
-struct EmptyGroup(std::path::PathBuf);
-
-impl Drop for EmptyGroup {
-    fn drop(&mut self) {
-        let _gone_already = fs::remove_dir(&self.0);
-    }
-}
-
-#[test]
-fn an_attachment_without_effect_is_an_error() {
-    in_netns("no-effect", || {
-        let mounts = fs::read_to_string("/proc/self/mounts").expect("the mounts");
-        let mount = mounts
-            .lines()
-            .find_map(|line| line.split(" cgroup2 ").next().filter(|it| *it != line))
-            .and_then(|fields| fields.split(' ').nth(1))
-            .expect("a cgroup2 mount");
-        let name = format!("synhop-sockets-test-{}", std::process::id());
-        let group = EmptyGroup(std::path::Path::new(mount).join(name));
-        fs::create_dir(&group.0).expect("a cgroup");
-        let error = Attachment::new(Config {
-            cgroup: Cgroup::At(group.0.clone()),
-            ..Config::default()
-        })
-        .expect_err("the caller is not in it");
-        assert!(
-            matches!(error, AttachError::SelfTest(SelfTestError::NotEffective)),
-            "{error:?}"
-        );
     });
 }
 
