@@ -2,5 +2,11 @@
 //!
 //! What is decided (SPEC section 6) is decided by `synhop-core`; this crate does the I/O.
 
+pub mod cli;
+pub mod config;
+pub mod logging;
+pub mod machine;
+pub mod node;
 pub mod relay;
+pub mod status;
 mod sys;

@@ -182,10 +182,9 @@ async fn watch(leg: &TcpStream, interest: Interest) -> bool {
         return false;
     }
     let pending: io::Result<()> = leg.try_io(Interest::ERROR, || match leg.take_error() {
-        Ok(Some(error)) => Err(error),
         // Makes the runtime forget the readiness.
         Ok(None) => Err(io::ErrorKind::WouldBlock.into()),
-        Err(error) => Err(error),
+        Ok(Some(error)) | Err(error) => Err(error),
     });
     pending.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
 }

@@ -1,9 +1,13 @@
 //! What neither std nor socket2 wraps: the only module with unsafe code.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, c_uint};
+use synhop_sockets::SynEvents;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Moves up to `len` octets between a pipe and a socket without copying them (splice(2)).
 ///
@@ -57,6 +61,8 @@ pub(crate) fn set_pipe_size(pipe: &impl AsFd, octets: c_int) -> io::Result<usize
 /// `SO_SNDBUFFORCE`: as `SO_SNDBUF`, and `net.core.wmem_max` does not limit it. Needs
 /// `CAP_NET_ADMIN`. The kernel doubles the value to pay for its own bookkeeping (socket(7)).
 pub(crate) fn force_send_buffer(socket: &impl AsFd, octets: c_int) -> io::Result<()> {
+    #[expect(clippy::cast_possible_truncation, reason = "an int has 4 octets")]
+    const LEN: libc::socklen_t = size_of::<c_int>() as libc::socklen_t;
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: the option takes an int; pointer and length describe `octets`, which outlives the
     // call, and the descriptor is borrowed, so it is open.
@@ -66,7 +72,7 @@ pub(crate) fn force_send_buffer(socket: &impl AsFd, octets: c_int) -> io::Result
             libc::SOL_SOCKET,
             libc::SO_SNDBUFFORCE,
             std::ptr::from_ref(&octets).cast(),
-            size_of::<c_int>() as libc::socklen_t,
+            LEN,
         )
     };
     check(result)
@@ -86,10 +92,54 @@ pub(crate) fn raise_open_files() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// Has the runtime watch for SYN events.
+pub(crate) fn watch(events: SynEvents) -> io::Result<AsyncFd<SynEvents>> {
+    // SAFETY: `SynEvents` owns one ring for all its life and gives that ring's descriptor, and the
+    // node never replaces it inside the `AsyncFd`.
+    let watched = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) };
+    Ok(watched?)
+}
+
 fn check(result: c_int) -> io::Result<()> {
     if result == 0 {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+/// The addresses of all interfaces of this network namespace (getifaddrs(3)).
+pub(crate) fn interface_addresses() -> io::Result<Vec<IpAddr>> {
+    let mut list: *mut libc::ifaddrs = std::ptr::null_mut();
+    // SAFETY: the pointer is to a writable pointer; on success the list is ours to free.
+    check(unsafe { libc::getifaddrs(&raw mut list) })?;
+    let mut addresses = Vec::new();
+    let mut next = list;
+    // SAFETY: `next` is null or points to an entry of the list, which is freed after the loop.
+    while let Some(entry) = unsafe { next.as_ref() } {
+        addresses.extend(ip_address(entry.ifa_addr));
+        next = entry.ifa_next;
+    }
+    // SAFETY: the list came from getifaddrs and no reference into it is left.
+    unsafe { libc::freeifaddrs(list) };
+    Ok(addresses)
+}
+
+/// `address` is null or points to a socket address as long as its family says.
+fn ip_address(address: *const libc::sockaddr) -> Option<IpAddr> {
+    // SAFETY: getifaddrs gives null or a valid socket address.
+    let family = unsafe { address.as_ref() }?.sa_family;
+    match c_int::from(family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that it is a sockaddr_in.
+            let address = unsafe { address.cast::<libc::sockaddr_in>().read_unaligned() };
+            Some(IpAddr::from(address.sin_addr.s_addr.to_ne_bytes()))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that it is a sockaddr_in6.
+            let address = unsafe { address.cast::<libc::sockaddr_in6>().read_unaligned() };
+            Some(IpAddr::from(address.sin6_addr.s6_addr))
+        }
+        _ => None,
     }
 }

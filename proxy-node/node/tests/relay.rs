@@ -12,7 +12,7 @@ use synhop_node::relay::{PipePool, Relay, RelayEnd, Side};
 
 /// No wait in these tests is longer than this; none is expected to come near it.
 const BOUND: Duration = Duration::from_secs(20);
-const LONG_IDLE: Duration = Duration::from_secs(3600);
+const LONG_IDLE: Duration = Duration::from_hours(1);
 
 /// `client <-> relay <-> server`, the relay on a thread and runtime of its own.
 struct Rig {
@@ -299,9 +299,12 @@ fn idle_flow_ends() {
     assert_eq!(rig.outcome().end, RelayEnd::Idle);
 }
 
+/// More than four socket buffers hold.
+const FILL_MAX: usize = 128 * 1024 * 1024;
+
 /// Writes pattern 1 until nothing more is taken for a while; returns how much was taken.
 fn fill(socket: &mut TcpStream) -> usize {
-    let octets = pattern(1, 256 * 1024 * 1024);
+    let octets = pattern(1, FILL_MAX);
     let (written, progress) = mpsc::channel();
     let mut writer = socket.try_clone().unwrap();
     writer.set_nonblocking(true).unwrap();
@@ -323,7 +326,7 @@ fn fill(socket: &mut TcpStream) -> usize {
     let len = progress.recv_timeout(BOUND).unwrap();
     filler.join().unwrap();
     socket.set_nonblocking(false).unwrap();
-    assert!(len < 256 * 1024 * 1024, "nothing held the writer back");
+    assert!(len < FILL_MAX, "nothing held the writer back");
     len
 }
 

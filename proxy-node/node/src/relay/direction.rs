@@ -132,9 +132,7 @@ impl Direction {
                 Ok(None)
             }
             Ok(Filled::NoPipe) => self.copy(source, sink, pool),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(Wait::Source)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-            Err(error) => Err(Broken::Source(error)),
+            Err(error) => pause(error, Wait::Source, Broken::Source),
         }
     }
 
@@ -154,12 +152,12 @@ impl Direction {
                     return Ok(None);
                 }
                 Ok(octets) => octets,
-                Err(error) => return retry(&error, Wait::Source).ok_or(Broken::Source(error)),
+                Err(error) => return pause(error, Wait::Source, Broken::Source),
             };
             let peeked = scratch.get(..octets).unwrap_or_default();
             let sent = match sink.try_write(peeked) {
                 Ok(sent) => sent,
-                Err(error) => return retry(&error, Wait::Sink).ok_or(Broken::Sink(error)),
+                Err(error) => return pause(error, Wait::Sink, Broken::Sink),
             };
             self.octets += sent as u64;
             sys::discard(source, sent).map_err(Broken::Source)?;
@@ -186,11 +184,15 @@ fn drain(pipe: &mut LentPipe, sink: &TcpStream) -> Result<Option<u64>, Broken> {
     }
 }
 
-/// `Some` when the error is none: what to wait for, if anything.
-fn retry(error: &io::Error, wait: Wait) -> Option<Option<Wait>> {
+/// What an error means that may be none: wait, try again at once, or give up.
+fn pause(
+    error: io::Error,
+    wait: Wait,
+    broken: fn(io::Error) -> Broken,
+) -> Result<Option<Wait>, Broken> {
     match error.kind() {
-        io::ErrorKind::WouldBlock => Some(Some(wait)),
-        io::ErrorKind::Interrupted => Some(None),
-        _ => None,
+        io::ErrorKind::WouldBlock => Ok(Some(wait)),
+        io::ErrorKind::Interrupted => Ok(None),
+        _ => Err(broken(error)),
     }
 }

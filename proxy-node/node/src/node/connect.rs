@@ -1,0 +1,110 @@
+//! The downstream leg, from `socket()` to established.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use synhop_core::{ConnectFailure, Reply};
+use synhop_option::SynOption;
+use synhop_sockets::{Attachment, MarkError, Progress, SourceFill};
+use tokio::net::TcpStream;
+
+use crate::sys;
+
+/// Why the SYN did not go out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    /// The kernel refused at once.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The option could not be put on it.
+    #[error("{0}")]
+    Mark(#[from] MarkError),
+}
+
+impl ConnectError {
+    pub(super) fn cause(&self) -> ConnectFailure {
+        match self {
+            Self::Io(error) => failure(error),
+            Self::Mark(_) => ConnectFailure::Local,
+        }
+    }
+}
+
+/// Sends the SYN and returns without waiting for an answer.
+pub(super) fn start(
+    to: SocketAddr,
+    option: Option<&SynOption>,
+    send_buffer: Option<u32>,
+    attachment: &Attachment,
+) -> Result<TcpStream, ConnectError> {
+    let domain = Domain::for_address(to);
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    set_send_buffer(&socket, send_buffer)?;
+    if let Some(option) = option {
+        attachment.mark(&socket, option, SourceFill::AsGiven)?;
+    }
+    match socket.connect(&to.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(TcpStream::from_std(socket.into())?)
+}
+
+/// Waits for the answer to the SYN.
+pub(super) async fn established(stream: &TcpStream) -> io::Result<()> {
+    stream.writable().await?;
+    match stream.take_error()? {
+        None => Ok(()),
+        Some(error) => Err(error),
+    }
+}
+
+/// Whether the far end of an established leg said that it is a node. `None`: the SYN went out
+/// without the option, so the far end knows no destination.
+pub(super) fn reply(
+    stream: &TcpStream,
+    option: Option<&SynOption>,
+    attachment: &Attachment,
+) -> io::Result<Option<Reply>> {
+    if option.is_none() {
+        return Ok(Some(Reply::NotAsked));
+    }
+    let state = attachment.mark_state(stream)?;
+    Ok(state.and_then(|state| match state.progress {
+        Progress::Understood { cookie } => Some(Reply::Understood { cookie }),
+        Progress::Silent => Some(Reply::Silent),
+        Progress::Marked | Progress::SynSent => None,
+    }))
+}
+
+/// What the kernel's error means to the core.
+pub(super) fn failure(error: &io::Error) -> ConnectFailure {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED | libc::ECONNRESET) => ConnectFailure::Refused,
+        Some(libc::ETIMEDOUT) => ConnectFailure::TimedOut,
+        Some(
+            libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::ENETDOWN
+            | libc::ENOPROTOOPT
+            | libc::EPROTO,
+        ) => ConnectFailure::Unreachable,
+        Some(_) | None => ConnectFailure::Local,
+    }
+}
+
+/// Fixes the send buffer, if a size is given. The receive buffer is left to the kernel: its
+/// autotuning sizes the window that we offer.
+pub(super) fn set_send_buffer(socket: &Socket, octets: Option<u32>) -> io::Result<()> {
+    let Some(octets) = octets else {
+        return Ok(());
+    };
+    let octets = i32::try_from(octets).unwrap_or(i32::MAX);
+    // Without CAP_NET_ADMIN net.core.wmem_max caps it: slower on long legs, and still right.
+    sys::force_send_buffer(socket, octets).or_else(|_not_permitted| {
+        socket.set_send_buffer_size(usize::try_from(octets).unwrap_or_default())
+    })
+}

@@ -1,0 +1,129 @@
+//! The one loop: whatever happens next, SYNs first.
+
+use std::io;
+use std::time::Duration;
+
+use synhop_sockets::{Attachment, SynEvents};
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info};
+
+use super::acceptor::Acceptor;
+use super::shell::{Message, Shell};
+use crate::status::Ask;
+
+/// SYN events in a row before everything else gets its turn.
+const EVENTS_PER_TURN: usize = 256;
+/// How long the loop sleeps when no deadline is set.
+const NO_DEADLINE: Duration = Duration::from_hours(1);
+
+pub(super) struct EventLoop {
+    shell: Shell,
+    events: AsyncFd<SynEvents>,
+    /// `None` once the node stops.
+    acceptor: Option<Acceptor>,
+    messages: mpsc::UnboundedReceiver<Message>,
+    asks: mpsc::Receiver<Ask>,
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl EventLoop {
+    pub(super) fn new(
+        shell: Shell,
+        events: AsyncFd<SynEvents>,
+        acceptor: Acceptor,
+        messages: mpsc::UnboundedReceiver<Message>,
+        asks: mpsc::Receiver<Ask>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            shell,
+            events,
+            acceptor: Some(acceptor),
+            messages,
+            asks,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Runs until a shutdown was asked for and no flow is left.
+    pub(super) async fn run(mut self, attachment: &Attachment) {
+        let tick = sleep_until(Instant::now() + NO_DEADLINE);
+        tokio::pin!(tick);
+        while !self.shell.is_drained() {
+            let deadline = match self.shell.next_deadline() {
+                Some(deadline) => Instant::from_std(deadline),
+                None if tick.is_elapsed() => Instant::now() + NO_DEADLINE,
+                None => tick.deadline(),
+            };
+            if deadline != tick.deadline() {
+                tick.as_mut().reset(deadline);
+            }
+            // In this order: events before the accepts that they belong to, and accepts last,
+            // because a flood of them never ends while the others do.
+            tokio::select! {
+                biased;
+                guard = self.events.readable_mut() => match guard {
+                    Ok(mut guard) => {
+                        if drain(guard.get_inner_mut(), &mut self.shell) == Drained::Empty {
+                            guard.clear_ready();
+                        }
+                    }
+                    // Flows still come by accept(), late.
+                    Err(error) => error!(%error, "no more SYN events"),
+                },
+                _ = self.terminate.recv() => self.stop(attachment),
+                _ = self.interrupt.recv() => self.stop(attachment),
+                _ = self.hang_up.recv() => {
+                    info!("SIGHUP: the configuration is read at start only");
+                }
+                () = &mut tick => self.shell.tick(),
+                Some(message) = self.messages.recv() => self.shell.message(message),
+                Some(ask) = self.asks.recv() => {
+                    // Who asked may have gone.
+                    let _ = ask.send(self.shell.snapshot(self.events.get_ref().dropped()));
+                }
+                stream = accept(&mut self.acceptor) => self.shell.accepted(stream),
+            }
+        }
+    }
+
+    fn stop(&mut self, attachment: &Attachment) {
+        if let Some(acceptor) = self.acceptor.take() {
+            acceptor.close(attachment);
+            info!(flows = self.shell.flows(), "stopping: flows may finish");
+        } else {
+            info!(flows = self.shell.flows(), "stopping at once");
+        }
+        self.shell.shut_down();
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drained {
+    Empty,
+    MoreMayWait,
+}
+
+fn drain(events: &mut SynEvents, shell: &mut Shell) -> Drained {
+    for _turn in 0..EVENTS_PER_TURN {
+        match events.next() {
+            Some(event) => shell.syn(&event),
+            None => return Drained::Empty,
+        }
+    }
+    Drained::MoreMayWait
+}
+
+async fn accept(acceptor: &mut Option<Acceptor>) -> TcpStream {
+    match acceptor {
+        Some(acceptor) => acceptor.next().await,
+        None => std::future::pending().await,
+    }
+}
