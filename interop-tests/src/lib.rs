@@ -19,13 +19,19 @@
 
 pub mod capture;
 mod error;
+pub mod flow;
 pub mod link;
+pub mod model;
 mod netns;
 mod pattern;
+pub mod plot;
 mod process;
 pub mod programs;
+mod scratch;
 pub mod signals;
+pub mod stats;
 mod sys;
+pub mod table;
 mod topology;
 pub mod transfer;
 mod wait;
