@@ -134,11 +134,6 @@ impl Server {
         let Some(peer) = sys::peer_credentials(&socket) else {
             return;
         };
-        if !self.users.contains(peer.uid) {
-            warn!(peer.uid, peer.pid, "user is not served");
-            reply(&socket, Answer::Refused(Refusal::Denied));
-            return;
-        }
         let same_user = self.clients.iter().filter(|it| it.uid == peer.uid).count();
         if same_user >= MAX_CLIENTS_PER_USER || socket.set_nonblocking(true).is_err() {
             debug!(peer.uid, peer.pid, "too many clients of one user");
@@ -166,7 +161,13 @@ impl Server {
         if len == 0 {
             return;
         }
-        let answer = self.answer(&message[..len], &descriptors);
+        // Only now: a socket that is closed with a request unread loses the answer, too.
+        let answer = if self.users.contains(client.uid) {
+            self.answer(&message[..len], &descriptors)
+        } else {
+            warn!(client.uid, "user is not served");
+            Answer::Refused(Refusal::Denied)
+        };
         debug!(client.uid, ?answer, "answered");
         reply(&client.socket, answer);
     }

@@ -143,7 +143,7 @@ fn ask_helper(path: &Path) -> Result<Answer> {
     helper.set_read_timeout(timeout)?;
     helper.set_write_timeout(timeout)?;
     helper.connect(&SockAddr::unix(path)?)?;
-    // A helper that refuses the user answers without reading, and closes.
+    // A helper with too many clients closes at once.
     let sent = sys::send_with(
         &helper,
         &Request::State.emit(),
