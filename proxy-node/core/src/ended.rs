@@ -45,3 +45,41 @@ impl Ended {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::Ended;
+    use crate::leg::{Isn, Leg};
+    use crate::time::Time;
+
+    fn leg() -> Leg {
+        let local = "203.0.113.1:7000".parse().unwrap();
+        Leg::new("192.0.2.1:40000".parse().unwrap(), local)
+    }
+
+    #[test]
+    fn attempts_are_forgotten_in_time() {
+        let mut ended = Ended::default();
+        ended.remember(leg(), Isn(1), Time::ZERO);
+        let last = Time::ZERO.after(Ended::LIFETIME);
+        let before = Time::from_micros(last.as_micros() - 1);
+        assert!(ended.contains(leg(), Isn(1), before));
+        assert!(!ended.contains(leg(), Isn(2), before));
+        assert!(!ended.contains(leg(), Isn(1), last));
+        assert!(ended.attempts.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let mut ended = Ended::default();
+        for n in 0..10_000 {
+            let now = Time::ZERO.after(Duration::from_millis(u64::from(n)));
+            ended.remember(leg(), Isn(n), now);
+            assert!(ended.attempts.len() <= Ended::CAPACITY);
+            assert_eq!(ended.attempts.len(), ended.in_order.len());
+            assert!(ended.attempts.contains(&(leg(), Isn(n))));
+        }
+    }
+}

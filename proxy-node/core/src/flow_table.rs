@@ -281,3 +281,6 @@ impl FlowTable {
 fn slab_index(index: u32) -> usize {
     usize::try_from(index).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;
