@@ -165,8 +165,9 @@ static __always_inline void tell(struct bpf_sock_ops *skops, struct synhop_event
 {
 	if (!syn_is_new(skops))
 		return;
-	/* Adaptive wake-ups save little at one event per connection and can come late. */
-	if (bpf_ringbuf_output(&events, event, sizeof(*event), BPF_RB_FORCE_WAKEUP))
+	/* Wakes a reader that has read all there was, at once; one that has not is awake. Always
+	 * waking would cost each SYN an interrupt. */
+	if (bpf_ringbuf_output(&events, event, sizeof(*event), 0))
 		count(SYNHOP_DROPPED);
 	else
 		count(SYNHOP_EVENTS);

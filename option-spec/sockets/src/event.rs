@@ -32,9 +32,9 @@ pub struct SynEvent {
 /// The SYNs with an option that arrive at the listeners of an
 /// [`Attachment`](crate::Attachment), while their handshakes are still under way.
 ///
-/// The descriptor is readable while events wait; each new one wakes the reader at once. Watch it
-/// level-triggered, or read until `None` after each wake-up. When the Attachment goes, no more
-/// come.
+/// The descriptor is readable while events wait. A reader that has read them all, up to `None`, is
+/// woken by the next at once; one that stopped before is not, unless it watches level-triggered.
+/// When the Attachment goes, no more come.
 pub struct SynEvents {
     ring: RingBuf<MapData>,
     counters: Arc<CounterMap>,

@@ -26,7 +26,17 @@ fn latency_from_connect_to_event() {
 
         let attachment = attach();
         report("connect(), unmarked", connects(&plain, |_| {}, at_plain));
+        let (unread, at_unread) = serve(&attachment, "127.0.0.1:0");
+        let mark = |client: &socket2::Socket| {
+            let marked = attachment.mark(client, &v4(Extra::Nothing), SourceFill::FromSocket);
+            marked.expect("mark");
+        };
+        let plainly = connects(&plain, mark, at_plain);
+        report("connect(), marked, plain listener", plainly);
+        let unread = connects(&unread, mark, at_unread);
+        report("connect(), marked, nobody waits for events", unread);
         let mut events = events(&attachment);
+        while events.next().is_some() {}
         let (listener, at) = serve(&attachment, "127.0.0.1:0");
         let (seen, times) = mpsc::channel();
         let reader = thread::spawn(move || {
@@ -38,10 +48,6 @@ fn latency_from_connect_to_event() {
                 }
             }
         });
-        let mark = |client: &socket2::Socket| {
-            let marked = attachment.mark(client, &v4(Extra::Nothing), SourceFill::FromSocket);
-            marked.expect("mark");
-        };
         let mut to_event = Vec::new();
         let connected = connects_with(&listener, mark, at, |start| {
             let seen = times.recv_timeout(BOUND).expect("an event");
