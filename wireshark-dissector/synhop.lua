@@ -133,8 +133,10 @@ local function segment_of(range)
     local flags = string.byte(octets, 14)
     local is_syn = math.floor(flags / 0x02) % 2 == 1
     local is_ack = math.floor(flags / 0x10) % 2 == 1
+    -- SPEC section 2: beside FIN (0x01) or RST (0x04) a SYN opens nothing.
+    local ends = flags % 2 == 1 or math.floor(flags / 0x04) % 2 == 1
     local name = "other"
-    if is_syn then name = is_ack and "syn-ack" or "syn" end
+    if is_syn and not ends then name = is_ack and "syn-ack" or "syn" end
     return {
         range = range,
         octets = octets,

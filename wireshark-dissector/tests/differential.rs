@@ -77,6 +77,53 @@ fn dissector_agrees_with_the_codec() {
     }
 }
 
+/// SPEC section 2: beside RST or FIN a SYN opens nothing, so the option does not belong there.
+#[test]
+fn syn_with_rst_or_fin_is_the_wrong_segment() {
+    const FLAGS_OFFSET: usize = 20 + 13;
+    const SYN: u8 = 0x02;
+    let Some(tshark) = Tshark::with_shipped_script("syn_with_rst_or_fin_is_the_wrong_segment")
+    else {
+        return;
+    };
+    let vectors = vector::load("valid");
+    let base = vectors
+        .iter()
+        .find(|vector| vector.name == "v4-tuple")
+        .expect("the base form has a vector");
+    let flags: Vec<u8> = (0..0x20).filter(|flags| flags & SYN != 0).collect();
+    let packets: Vec<Packet> = flags
+        .iter()
+        .map(|flags| {
+            let mut octets = frame::segment(
+                Leg::V4,
+                &TcpHeader {
+                    segment: Segment::Syn,
+                    client_port: 10_000 + u16::from(*flags),
+                    node_port: 443,
+                    options: base.option_octets(),
+                },
+            );
+            octets[FLAGS_OFFSET] = *flags;
+            Packet::whole(octets)
+        })
+        .collect();
+    let capture = tshark.write(&pcap::file(&packets));
+    let rows = tshark.fields(&capture, "", &["synhop.error"]).unwrap();
+    assert_eq!(rows.len(), flags.len());
+    for (flags, row) in flags.iter().zip(&rows) {
+        let segment = synhop_option::Segment::from_flags(*flags);
+        let expected = match segment {
+            synhop_option::Segment::Syn => "",
+            // A SYN's form mirrored in a SYN-ACK has no legal length there.
+            synhop_option::Segment::SynAck => "bad-length",
+            synhop_option::Segment::Other => "wrong-segment",
+        };
+        let shown = row["synhop.error"].first().map_or("", String::as_str);
+        assert_eq!(shown, expected, "flags {flags:#04x}");
+    }
+}
+
 /// One or two option areas behind each other, some octets changed, cut and padded to a legal length.
 fn option_area(random: &mut Gen, areas: &[Vec<Vec<u8>>]) -> Vec<u8> {
     let mut octets = any_of(random, areas);
