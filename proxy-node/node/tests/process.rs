@@ -196,9 +196,12 @@ fn resets_are_passed_on_and_told_apart() {
         let node = trusting_node();
         let listener = TcpListener::bind(SERVER).unwrap();
         for by_client in [true, false] {
-            let client = Client::new().connect(NODE, SERVER).unwrap();
-            let (server, _) = listener.accept().unwrap();
+            let mut client = Client::new().connect(NODE, SERVER).unwrap();
+            let (mut server, _) = listener.accept().unwrap();
             server.set_read_timeout(Some(BOUND)).unwrap();
+            // Once an octet has come through, the relay is at work.
+            client.write_all(b"x").unwrap();
+            server.read_exact(&mut [0]).unwrap();
             let (broken, other, outcome) = if by_client {
                 (client, server, "outcome=reset-by-client")
             } else {

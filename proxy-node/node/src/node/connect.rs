@@ -82,6 +82,7 @@ pub(super) fn reply(
 /// What the kernel's error means to the core.
 pub(super) fn failure(error: &io::Error) -> ConnectFailure {
     match error.raw_os_error() {
+        // ECONNRESET: it answered and thought better of it before the relay began.
         Some(libc::ECONNREFUSED | libc::ECONNRESET) => ConnectFailure::Refused,
         Some(libc::ETIMEDOUT) => ConnectFailure::TimedOut,
         Some(
