@@ -9,67 +9,104 @@ use crate::link::{End, Heading};
 use crate::plot::{Arrow, Message};
 use crate::{Interface, Packet};
 use pnet_packet::tcp::TcpFlags;
+use std::net::SocketAddr;
 use std::time::Duration;
 use synhop_option::{Kind, Segment as Within, syn_ack_option, syn_option};
 
 /// What a client's own interface saw of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientTimes {
+    /// Where the first SYN went.
+    pub destination: SocketAddr,
+    /// SYNs that left: more than one means that one was lost.
+    pub syns: usize,
     /// From the first SYN out to the first payload in.
     pub first_octet: Duration,
     /// From the first SYN out to the last payload in.
     pub last_octet: Duration,
-    /// SYNs that left: more than one means that one was lost.
-    pub syns: usize,
+    /// Payload that came in, retransmitted octets counted once.
+    pub reply_octets: u64,
 }
 
 /// Reads the client's times off its interface. `None` without a SYN or without a reply.
 pub fn client_times(packets: &[Packet]) -> Option<ClientTimes> {
-    let place = Interface { link: 0, end: End::Left };
-    let sent = seen(packets, place, Direction::Sent);
-    let syns: Vec<u64> =
-        sent.filter(|(_, segment)| segment.is_syn()).map(|(at, _)| at).collect();
-    let started = *syns.first()?;
-    let payload: Vec<u64> = seen(packets, place, Direction::Received)
-        .filter(|(at, segment)| segment.payload_len > 0 && *at >= started)
-        .map(|(at, _)| at)
-        .collect();
+    let leg = Leg::of(packets, 0)?;
+    let mut syns = 0;
+    let mut payload = Vec::new();
+    for (at, segment) in leg.seen(packets, Heading::ToServer, Direction::Sent) {
+        syns += usize::from(segment.is_syn() && at >= leg.started);
+    }
+    for (at, segment) in leg.seen(packets, Heading::ToClient, Direction::Received) {
+        if segment.payload_len > 0 {
+            payload.push((at, segment));
+        }
+    }
+    let (first, first_segment) = payload.first()?;
+    let (last, _) = payload.last()?;
+    // The reply's first octet has the lowest number, unless reordering made another one first;
+    // numbers are modulo 2^32, so count from the first seen.
+    let offset =
+        |sequence: u32| i64::from(sequence.wrapping_sub(first_segment.sequence).cast_signed());
+    let starts = payload.iter().map(|(_, segment)| offset(segment.sequence));
+    let ends = payload.iter().map(|(_, segment)| {
+        offset(segment.sequence) + i64::try_from(segment.payload_len).unwrap_or(0)
+    });
     Some(ClientTimes {
-        first_octet: Duration::from_nanos(payload.first()? - started),
-        last_octet: Duration::from_nanos(payload.last()? - started),
-        syns: syns.len(),
+        destination: leg.server,
+        syns,
+        first_octet: Duration::from_nanos(first - leg.started),
+        last_octet: Duration::from_nanos(last - leg.started),
+        reply_octets: u64::try_from(ends.max()? - starts.min()?).unwrap_or(0),
     })
 }
 
 /// How long a node (1 is the client's neighbour) took from the arrival of the flow's SYN until its
 /// own SYN left. `None` if either was not seen; zero if it left before.
 pub fn forwarding_time(packets: &[Packet], node: usize) -> Option<Duration> {
-    let arrival = Interface { link: node.checked_sub(1)?, end: End::Right };
-    let onward = Interface { link: node, end: End::Left };
-    let syn_at = |place, direction| {
-        seen(packets, place, direction).find(|(_, segment)| segment.is_syn()).map(|(at, _)| at)
-    };
-    let arrived = syn_at(arrival, Direction::Received)?;
-    let left = syn_at(onward, Direction::Sent)?;
-    Some(Duration::from_nanos(left.saturating_sub(arrived)))
+    let leg = Leg::of(packets, node.checked_sub(1)?)?;
+    let mut arrivals = leg.seen(packets, Heading::ToServer, Direction::Received);
+    let (arrived, _) = arrivals.find(|(_, segment)| segment.is_syn())?;
+    let onward = Leg::of(packets, node)?;
+    Some(Duration::from_nanos(onward.started.saturating_sub(arrived)))
 }
 
 /// The handshake, the request and the first data of each of the `links`, for a ladder diagram.
 /// Segments that were not seen at both ends are left out.
 pub fn arrows(packets: &[Packet], links: usize) -> Vec<Arrow> {
-    let client = Interface { link: 0, end: End::Left };
-    let started = seen(packets, client, Direction::Sent).find(|(_, segment)| segment.is_syn());
-    let Some((started, _)) = started else { return Vec::new() };
-    let legs = (0..links).flat_map(|leg| landmarks(packets, leg).map(move |mark| (leg, mark)));
-    legs.map(|(leg, mark)| Arrow {
-        leg,
-        heading: mark.heading,
-        sent: Duration::from_nanos(mark.sent.saturating_sub(started)),
-        received: Duration::from_nanos(mark.received.saturating_sub(started)),
-        message: mark.message,
-    })
-    .collect()
+    let legs: Vec<Leg> = (0..links)
+        .map_while(|link| Leg::of(packets, link))
+        .collect();
+    let Some(started) = legs.first().map(|leg| leg.started) else {
+        return Vec::new();
+    };
+    let since = |at: u64| Duration::from_nanos(at.saturating_sub(started));
+    let marks = legs
+        .iter()
+        .flat_map(|leg| leg.landmarks(packets).map(move |mark| (leg, mark)));
+    marks
+        .map(|(leg, mark)| Arrow {
+            leg: leg.link,
+            heading: mark.heading,
+            sent: since(mark.sent),
+            received: since(mark.received),
+            message: mark.message,
+        })
+        .collect()
 }
+
+/// The flow's connection on one link: a node's two connections are two of them.
+#[derive(Clone, Copy, Debug)]
+struct Leg {
+    link: usize,
+    /// The end towards the client: what may still come of an earlier flow has another.
+    client: SocketAddr,
+    server: SocketAddr,
+    /// When its SYN left, nanoseconds since 1970.
+    started: u64,
+}
+
+/// Whether a segment is of some kind.
+type Test = fn(&Segment) -> bool;
 
 /// A segment of interest, with its nanoseconds since 1970.
 struct Landmark {
@@ -79,42 +116,93 @@ struct Landmark {
     message: Message,
 }
 
-/// A leg's landmarks, each the first of its kind.
-fn landmarks(packets: &[Packet], leg: usize) -> impl Iterator<Item = Landmark> {
-    let kinds: [(Heading, fn(&Segment) -> bool); 5] = [
-        (Heading::ToServer, Segment::is_syn),
-        (Heading::ToClient, Segment::is_syn_ack),
-        (Heading::ToServer, is_bare_ack),
-        (Heading::ToServer, has_payload),
-        (Heading::ToClient, has_payload),
-    ];
-    kinds.into_iter().filter_map(move |(heading, is_it)| {
-        let entry = Interface { link: leg, end: heading.entry() };
-        let exit = Interface { link: leg, end: heading.entry().opposite() };
-        let (sent, segment) =
-            seen(packets, entry, Direction::Sent).find(|(_, segment)| is_it(segment))?;
-        let same = |other: &Segment| {
-            other.sequence == segment.sequence
-                && other.flags == segment.flags
-                && other.payload_len == segment.payload_len
+impl Leg {
+    /// The connection of the first SYN that was sent into `link` on the client's side.
+    fn of(packets: &[Packet], link: usize) -> Option<Self> {
+        let place = Interface {
+            link,
+            end: End::Left,
         };
-        let (received, _) = seen(packets, exit, Direction::Received)
-            .find(|(at, other)| *at >= sent && same(other))?;
-        Some(Landmark { heading, sent, received, message: message(heading, segment) })
-    })
+        let (started, syn) =
+            segments(packets, place, Direction::Sent).find(|(_, segment)| segment.is_syn())?;
+        Some(Self {
+            link,
+            client: syn.source,
+            server: syn.destination,
+            started,
+        })
+    }
+
+    /// The connection's segments of one heading: as sent into the link, or as received from it.
+    fn seen(
+        self,
+        packets: &[Packet],
+        heading: Heading,
+        direction: Direction,
+    ) -> impl Iterator<Item = (u64, &Segment)> {
+        let end = match direction {
+            Direction::Sent => heading.entry(),
+            Direction::Received => heading.entry().opposite(),
+        };
+        let ends = match heading {
+            Heading::ToServer => (self.client, self.server),
+            Heading::ToClient => (self.server, self.client),
+        };
+        segments(
+            packets,
+            Interface {
+                link: self.link,
+                end,
+            },
+            direction,
+        )
+        .filter(move |(_, segment)| (segment.source, segment.destination) == ends)
+    }
+
+    /// The landmarks, each the first of its kind.
+    fn landmarks(self, packets: &[Packet]) -> impl Iterator<Item = Landmark> {
+        let kinds: [(Heading, Test); 5] = [
+            (Heading::ToServer, Segment::is_syn),
+            (Heading::ToClient, Segment::is_syn_ack),
+            (Heading::ToServer, is_bare_ack),
+            (Heading::ToServer, has_payload),
+            (Heading::ToClient, has_payload),
+        ];
+        kinds.into_iter().filter_map(move |(heading, is_it)| {
+            let mut sent = self.seen(packets, heading, Direction::Sent);
+            let (sent, segment) = sent.find(|(_, segment)| is_it(segment))?;
+            let same = |other: &Segment| {
+                other.sequence == segment.sequence
+                    && other.flags == segment.flags
+                    && other.payload_len == segment.payload_len
+            };
+            let mut received = self.seen(packets, heading, Direction::Received);
+            let (received, _) = received.find(|(at, other)| *at >= sent && same(other))?;
+            Some(Landmark {
+                heading,
+                sent,
+                received,
+                message: message(heading, segment),
+            })
+        })
+    }
 }
 
 fn message(heading: Heading, segment: &Segment) -> Message {
     let kind = Kind::default();
     match heading {
-        Heading::ToServer if segment.is_syn() => match syn_option(Within::Syn, &segment.options, kind) {
-            Ok(Some(_)) => Message::SynWithOption,
-            Ok(None) | Err(_) => Message::Syn,
-        },
-        Heading::ToClient if segment.is_syn_ack() => match syn_ack_option(Within::SynAck, &segment.options, kind) {
-            Ok(Some(_)) => Message::SynAckWithReply,
-            Ok(None) | Err(_) => Message::SynAck,
-        },
+        Heading::ToServer if segment.is_syn() => {
+            match syn_option(Within::Syn, &segment.options, kind) {
+                Ok(Some(_)) => Message::SynWithOption,
+                Ok(None) | Err(_) => Message::Syn,
+            }
+        }
+        Heading::ToClient if segment.is_syn_ack() => {
+            match syn_ack_option(Within::SynAck, &segment.options, kind) {
+                Ok(Some(_)) => Message::SynAckWithReply,
+                Ok(None) | Err(_) => Message::SynAck,
+            }
+        }
         Heading::ToServer if segment.payload_len > 0 => Message::Request,
         Heading::ToServer => Message::Ack,
         Heading::ToClient => Message::FirstData,
@@ -130,21 +218,25 @@ fn has_payload(segment: &Segment) -> bool {
 }
 
 /// The TCP segments that passed a place one way, with their times.
-fn seen(
+fn segments(
     packets: &[Packet],
     place: Interface,
     direction: Direction,
 ) -> impl Iterator<Item = (u64, &Segment)> {
     packets.iter().filter_map(move |packet| {
         let here = packet.interface == place && packet.direction == direction;
-        packet.tcp.as_ref().filter(|_| here).map(|segment| (packet.timestamp_ns, segment))
+        packet
+            .tcp
+            .as_ref()
+            .filter(|_| here)
+            .map(|segment| (packet.timestamp_ns, segment))
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, SocketAddr};
+    use std::net::Ipv4Addr;
 
     const SYN: u8 = TcpFlags::SYN;
     const ACK: u8 = TcpFlags::ACK;
@@ -159,10 +251,15 @@ mod tests {
         seq: u32,
         len: usize,
     ) -> [Packet; 2] {
-        let address = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 80));
+        let client = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 40_000));
+        let server = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 2), 80));
+        let (source, destination) = match heading {
+            Heading::ToServer => (client, server),
+            Heading::ToClient => (server, client),
+        };
         let segment = Segment {
-            source: address,
-            destination: address,
+            source,
+            destination,
             flags,
             sequence: seq,
             acknowledgement: 0,
@@ -180,7 +277,11 @@ mod tests {
         };
         [
             packet(heading.entry(), Direction::Sent, us),
-            packet(heading.entry().opposite(), Direction::Received, us + DELAY_US),
+            packet(
+                heading.entry().opposite(),
+                Direction::Received,
+                us + DELAY_US,
+            ),
         ]
     }
 
@@ -208,11 +309,15 @@ mod tests {
         assert_eq!(times.first_octet, Duration::from_micros(150_300));
         assert_eq!(times.last_octet, Duration::from_micros(150_420));
         assert_eq!(times.syns, 1);
+        assert_eq!(times.reply_octets, 1448 + 700);
     }
 
     #[test]
     fn a_node_takes_its_time() {
-        assert_eq!(forwarding_time(&capture(), 1), Some(Duration::from_micros(100)));
+        assert_eq!(
+            forwarding_time(&capture(), 1),
+            Some(Duration::from_micros(100))
+        );
         assert_eq!(forwarding_time(&capture(), 2), None);
         assert_eq!(forwarding_time(&capture(), 0), None);
     }
@@ -222,7 +327,11 @@ mod tests {
         let arrows = arrows(&capture(), 2);
         assert_eq!(arrows.len(), 10);
         let delay = Duration::from_micros(DELAY_US);
-        assert!(arrows.iter().all(|arrow| arrow.received - arrow.sent == delay));
+        assert!(
+            arrows
+                .iter()
+                .all(|arrow| arrow.received == arrow.sent + delay)
+        );
         let first = Arrow {
             leg: 0,
             heading: Heading::ToServer,

@@ -111,7 +111,11 @@ impl Path {
         let segment = self.serialisation(1);
         // The last leg's share is part of the ramp below.
         let store_and_forward = segment * u32::try_from(self.legs.len() - 1).unwrap_or(u32::MAX);
-        let slowest = self.legs.iter().map(|leg| self.ramp(*leg, segments)).max_by_key(|r| r.time);
+        let slowest = self
+            .legs
+            .iter()
+            .map(|leg| self.ramp(*leg, segments))
+            .max_by_key(|r| r.time);
         let slowest = slowest.unwrap_or_default();
         Prediction {
             first_octet: first + store_and_forward + segment,
@@ -130,7 +134,10 @@ impl Path {
             window *= 2;
             rounds += 1;
         }
-        Ramp { time: leg * (rounds - 1) + self.serialisation(left), rounds }
+        Ramp {
+            time: leg * (rounds - 1) + self.serialisation(left),
+            rounds,
+        }
     }
 
     /// The time that full segments take to leave a link.
@@ -169,12 +176,20 @@ mod tests {
 
     #[track_caller]
     fn near(got: f64, want: f64, within: f64) {
-        assert!((got - want).abs() <= within, "{got} is not within {within} of {want}");
+        assert!(
+            (got - want).abs() <= within,
+            "{got} is not within {within} of {want}"
+        );
     }
 
     #[test]
     fn first_octet_falls_to_150_133_125() {
-        let ms = |nodes| even(nodes, LAB).first_octet(Handshakes::Parallel).as_secs_f64() * 1e3;
+        let ms = |nodes| {
+            even(nodes, LAB)
+                .first_octet(Handshakes::Parallel)
+                .as_secs_f64()
+                * 1e3
+        };
         near(ms(0), 200.0, 1e-5);
         near(ms(1), 150.0, 1e-5);
         near(ms(2), 400.0 / 3.0, 1e-5);
@@ -184,7 +199,10 @@ mod tests {
     #[test]
     fn handshakes_in_turn_gain_nothing() {
         for nodes in 0..=3 {
-            let ms = even(nodes, LAB).first_octet(Handshakes::InTurn).as_secs_f64() * 1e3;
+            let ms = even(nodes, LAB)
+                .first_octet(Handshakes::InTurn)
+                .as_secs_f64()
+                * 1e3;
             near(ms, 200.0, 1e-5);
         }
     }
@@ -193,7 +211,10 @@ mod tests {
     fn the_longest_leg_governs() {
         let legs = [10, 60, 30].map(Duration::from_millis).to_vec();
         let path = Path::new(legs, LAB).expect("legs and a rate");
-        assert_eq!(path.first_octet(Handshakes::Parallel), Duration::from_millis(160));
+        assert_eq!(
+            path.first_octet(Handshakes::Parallel),
+            Duration::from_millis(160)
+        );
     }
 
     #[test]
@@ -216,7 +237,11 @@ mod tests {
 
     #[test]
     fn each_size_of_the_demo_has_its_rounds() {
-        let rounds = |kb: u64| even(1, LAB).predict(Handshakes::Parallel, kb * 1024 + HEAD).rounds;
+        let rounds = |kb: u64| {
+            even(1, LAB)
+                .predict(Handshakes::Parallel, kb * 1024 + HEAD)
+                .rounds
+        };
         // 100 KB and their header are 71 segments, one more than three rounds carry.
         assert_eq!([10, 25, 50, 100, 250, 500].map(rounds), [1, 2, 3, 4, 5, 6]);
     }

@@ -49,7 +49,7 @@ fn quantile(sorted: &[Duration], percent: u32) -> Option<Duration> {
     let below = *sorted.get(usize::try_from(rank / 100).ok()?)?;
     let above = *sorted.get(usize::try_from(rank.div_ceil(100)).ok()?)?;
     let share = u32::try_from(rank % 100).ok()?;
-    Some(below + (above - below) * share / 100)
+    Some(below + above.saturating_sub(below) * share / 100)
 }
 
 /// Milliseconds, for people and plots.
@@ -121,7 +121,10 @@ mod tests {
 
     #[test]
     fn an_even_count_takes_the_middle_of_two() {
-        assert_eq!(median(&ms(&[4, 1, 2, 3])), Some(Duration::from_micros(2500)));
+        assert_eq!(
+            median(&ms(&[4, 1, 2, 3])),
+            Some(Duration::from_micros(2500))
+        );
     }
 
     #[test]

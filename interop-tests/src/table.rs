@@ -1,6 +1,6 @@
 //! Tables of text: aligned columns for a terminal, and the same cells as CSV.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Where a column's cells stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,14 @@ pub struct Table {
 impl Table {
     /// An empty table with these headings.
     pub fn new(columns: &[(&str, Align)]) -> Self {
-        let columns = columns.iter().map(|(name, align)| ((*name).to_owned(), *align)).collect();
-        Self { columns, groups: vec![Vec::new()] }
+        let columns = columns
+            .iter()
+            .map(|(name, align)| ((*name).to_owned(), *align))
+            .collect();
+        Self {
+            columns,
+            groups: vec![Vec::new()],
+        }
     }
 
     /// Adds a row; missing cells are empty, cells beyond the headings are dropped.
@@ -43,16 +49,25 @@ impl Table {
     pub fn to_csv(&self) -> String {
         let headings: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
         let rows = self.groups.iter().flatten();
-        std::iter::once(&headings).chain(rows).map(|row| csv_line(row)).collect()
+        std::iter::once(&headings)
+            .chain(rows)
+            .map(|row| csv_line(row))
+            .collect()
     }
 
     fn widths(&self) -> Vec<usize> {
         let widest = |index: usize| {
-            let cells = self.groups.iter().flatten().filter_map(|row| row.get(index));
+            let cells = self
+                .groups
+                .iter()
+                .flatten()
+                .filter_map(|row| row.get(index));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let columns = self.columns.iter().enumerate();
-        columns.map(|(index, (name, _))| name.chars().count().max(widest(index))).collect()
+        columns
+            .map(|(index, (name, _))| name.chars().count().max(widest(index)))
+            .collect()
     }
 
     fn write_row(
@@ -64,8 +79,8 @@ impl Table {
         let mut line = String::new();
         for ((cell, width), (_, align)) in cells.iter().zip(widths).zip(&self.columns) {
             match align {
-                Align::Left => line.push_str(&format!("{cell:<width$}  ")),
-                Align::Right => line.push_str(&format!("{cell:>width$}  ")),
+                Align::Left => write!(line, "{cell:<width$}  ")?,
+                Align::Right => write!(line, "{cell:>width$}  ")?,
             }
         }
         writeln!(out, "{}", line.trim_end())
@@ -126,7 +141,10 @@ mod tests {
 
     #[test]
     fn csv_quotes_what_would_split() {
-        assert_eq!(csv_line(&["a,b".into(), "say \"x\"".into()]), "\"a,b\",\"say \"\"x\"\"\"\r\n");
+        assert_eq!(
+            csv_line(&["a,b".into(), "say \"x\"".into()]),
+            "\"a,b\",\"say \"\"x\"\"\"\r\n"
+        );
     }
 
     #[test]

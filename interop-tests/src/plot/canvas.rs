@@ -70,9 +70,16 @@ impl<'a> Canvas<'a> {
         self.area.present().map_err(draw_error)
     }
 
+    /// A line through `points`; nothing where they all are one pixel.
     pub(super) fn line(&self, points: &[At], stroke: Stroke) -> Result<(), PlotError> {
-        let points: Vec<_> = points.iter().copied().map(pixel).collect();
-        self.area.draw(&PathElement::new(points, stroke.style())).map_err(draw_error)
+        let mut points: Vec<_> = points.iter().copied().map(pixel).collect();
+        points.dedup();
+        if points.len() < 2 {
+            return Ok(());
+        }
+        self.area
+            .draw(&PathElement::new(points, stroke.style()))
+            .map_err(draw_error)
     }
 
     /// A line through `points` of dashes that go on around the corners.
@@ -84,17 +91,23 @@ impl<'a> Canvas<'a> {
     }
 
     pub(super) fn disc(&self, at: At, radius: u32, color: RGBColor) -> Result<(), PlotError> {
-        self.area.draw(&Circle::new(pixel(at), radius, color.filled())).map_err(draw_error)
+        self.area
+            .draw(&Circle::new(pixel(at), radius, color.filled()))
+            .map_err(draw_error)
     }
 
     pub(super) fn polygon(&self, points: &[At], color: RGBColor) -> Result<(), PlotError> {
         let points: Vec<_> = points.iter().copied().map(pixel).collect();
-        self.area.draw(&Polygon::new(points, color.filled())).map_err(draw_error)
+        self.area
+            .draw(&Polygon::new(points, color.filled()))
+            .map_err(draw_error)
     }
 
     pub(super) fn area(&self, from: At, to: At, color: RGBColor) -> Result<(), PlotError> {
         let corners = [pixel(from), pixel(to)];
-        self.area.draw(&Rectangle::new(corners, color.filled())).map_err(draw_error)
+        self.area
+            .draw(&Rectangle::new(corners, color.filled()))
+            .map_err(draw_error)
     }
 
     pub(super) fn text(
@@ -128,14 +141,20 @@ impl<'a> Canvas<'a> {
         anchor: Anchor,
         transform: FontTransform,
     ) -> Result<(), PlotError> {
-        let style = if font.bold { FontStyle::Bold } else { FontStyle::Normal };
+        let style = if font.bold {
+            FontStyle::Bold
+        } else {
+            FontStyle::Normal
+        };
         // The backend divides sizes by 1.24.
         let desc = FontDesc::new(FontFamily::Name(FONTS), font.size * 1.24, style);
         let style = TextStyle::from(desc)
             .color(&font.color)
             .transform(transform)
             .pos(Pos::new(anchor.horizontal(), VPos::Center));
-        self.area.draw(&Text::new(text.to_owned(), pixel(at), style)).map_err(draw_error)
+        self.area
+            .draw(&Text::new(text.to_owned(), pixel(at), style))
+            .map_err(draw_error)
     }
 }
 
@@ -151,13 +170,19 @@ impl Anchor {
 
 impl Stroke {
     fn style(self) -> ShapeStyle {
-        ShapeStyle { color: self.color.to_rgba(), filled: false, stroke_width: self.width }
+        ShapeStyle {
+            color: self.color.to_rgba(),
+            filled: false,
+            stroke_width: self.width,
+        }
     }
 }
 
 /// A text's width, near enough to leave room for it: fonts differ from machine to machine.
 pub(super) fn width_of(text: &str, font: Font) -> f64 {
-    text.chars().map(|_| font.size * if font.bold { 0.58 } else { 0.54 }).sum()
+    text.chars()
+        .map(|_| font.size * if font.bold { 0.58 } else { 0.54 })
+        .sum()
 }
 
 /// Moves the ascending `places` apart until each is `gap` from the next, as little as possible in
@@ -199,7 +224,10 @@ fn dashes(points: &[At], on: f64, off: f64) -> Vec<Vec<At>> {
         let mut length = (to.0 - from.0).hypot(to.1 - from.1);
         while length > left {
             let share = left / length;
-            from = (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share);
+            from = (
+                from.0 + (to.0 - from.0) * share,
+                from.1 + (to.1 - from.1) * share,
+            );
             length -= left;
             if drawing {
                 current.push(from);
@@ -221,7 +249,10 @@ fn dashes(points: &[At], on: f64, off: f64) -> Vec<Vec<At>> {
     out
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "pixels of a picture; the cast saturates")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "pixels of a picture; the cast saturates"
+)]
 fn pixel((x, y): At) -> (i32, i32) {
     (x.round() as i32, y.round() as i32)
 }
@@ -248,6 +279,12 @@ mod tests {
     #[test]
     fn dashes_keep_their_lengths() {
         let cut = dashes(&[(0.0, 0.0), (25.0, 0.0)], 10.0, 5.0);
-        assert_eq!(cut, [vec![(0.0, 0.0), (10.0, 0.0)], vec![(15.0, 0.0), (25.0, 0.0)]]);
+        assert_eq!(
+            cut,
+            [
+                vec![(0.0, 0.0), (10.0, 0.0)],
+                vec![(15.0, 0.0), (25.0, 0.0)]
+            ]
+        );
     }
 }

@@ -45,9 +45,21 @@ const WIDTH: u32 = 1600;
 const HEIGHT: u32 = 1040;
 /// The plotting field: left, top, right, bottom.
 const FIELD: (f64, f64, f64, f64) = (190.0, 190.0, 1330.0, 900.0);
-const TITLE: Font = Font { size: 34.0, color: INK, bold: true };
-const SUBTITLE: Font = Font { size: 22.0, color: GREY, bold: false };
-const LABEL: Font = Font { size: 22.0, color: INK, bold: false };
+const TITLE: Font = Font {
+    size: 34.0,
+    color: INK,
+    bold: true,
+};
+const SUBTITLE: Font = Font {
+    size: 22.0,
+    color: GREY,
+    bold: false,
+};
+const LABEL: Font = Font {
+    size: 22.0,
+    color: INK,
+    bold: false,
+};
 /// Light to dark as the size grows; told apart in grey, too.
 const COLORS: [RGBColor; 8] = [
     RGBColor(0x1d, 0x8a, 0xa5),
@@ -75,8 +87,14 @@ impl ChainPlot {
             draw_measured(&canvas, &scale, series, color)?;
         }
         for (series, _) in colored() {
-            let model = series.points.iter().map(|point| scale.at(point.nodes, point.model));
-            let stroke = Stroke { color: INK, width: 2 };
+            let model = series
+                .points
+                .iter()
+                .map(|point| scale.at(point.nodes, point.model));
+            let stroke = Stroke {
+                color: INK,
+                width: 2,
+            };
             canvas.dashes(&model.collect::<Vec<_>>(), stroke)?;
         }
         draw_labels(&canvas, &scale, &colored().collect::<Vec<_>>())?;
@@ -97,12 +115,26 @@ struct Scale {
 impl Scale {
     fn of(series: &[Series]) -> Result<Self, PlotError> {
         let points = || series.iter().flat_map(|series| &series.points);
-        let most_nodes =
-            points().map(|point| point.nodes).max().ok_or(PlotError::Empty("no measurement"))?;
-        let longest = points().map(|point| millis(point.max.max(point.model))).fold(1.0, f64::max);
-        let steps = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0];
-        let step = steps.into_iter().find(|step| longest / step <= 9.0).unwrap_or(longest);
-        Ok(Self { most_nodes, top: (longest / step).ceil() * step, step })
+        let most_nodes = points()
+            .map(|point| point.nodes)
+            .max()
+            .ok_or(PlotError::Empty("no measurement"))?;
+        // One straggler must not squeeze all lines together: its bar ends at the top instead.
+        let longest = points()
+            .map(|point| millis(point.median.max(point.model)) * 1.03)
+            .fold(1.0, f64::max);
+        let steps = [
+            1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0,
+        ];
+        let step = steps
+            .into_iter()
+            .find(|step| longest / step <= 9.0)
+            .unwrap_or(longest);
+        Ok(Self {
+            most_nodes,
+            top: (longest / step).ceil() * step,
+            step,
+        })
     }
 
     fn at(&self, nodes: u8, time: Duration) -> At {
@@ -130,7 +162,13 @@ impl Scale {
         )?;
         for nodes in 0..=self.most_nodes {
             let (x, y) = self.at(nodes, Duration::ZERO);
-            canvas.line(&[(x, y), (x, y + 8.0)], Stroke { color: INK, width: 2 })?;
+            canvas.line(
+                &[(x, y), (x, y + 8.0)],
+                Stroke {
+                    color: INK,
+                    width: 2,
+                },
+            )?;
             canvas.text(&path_name(nodes), (x, y + 34.0), LABEL, Anchor::Middle)?;
         }
         let middle = f64::midpoint(left, right);
@@ -144,7 +182,7 @@ impl Scale {
 }
 
 /// A number of nodes, as the pictures and tables call it.
-pub(crate) fn path_name(nodes: u8) -> String {
+pub fn path_name(nodes: u8) -> String {
     match nodes {
         0 => "direct".to_owned(),
         1 => "1 node".to_owned(),
@@ -154,7 +192,13 @@ pub(crate) fn path_name(nodes: u8) -> String {
 
 fn draw_key(canvas: &Canvas<'_>) -> Result<(), PlotError> {
     let y = 146.0;
-    canvas.line(&[(60.0, y), (120.0, y)], Stroke { color: GREY, width: 5 })?;
+    canvas.line(
+        &[(60.0, y), (120.0, y)],
+        Stroke {
+            color: GREY,
+            width: 5,
+        },
+    )?;
     canvas.disc((90.0, y), 8, GREY)?;
     canvas.text(
         "measured: median, bar from shortest to longest",
@@ -162,7 +206,13 @@ fn draw_key(canvas: &Canvas<'_>) -> Result<(), PlotError> {
         SUBTITLE,
         Anchor::Start,
     )?;
-    canvas.dashes(&[(700.0, y), (770.0, y)], Stroke { color: INK, width: 2 })?;
+    canvas.dashes(
+        &[(700.0, y), (770.0, y)],
+        Stroke {
+            color: INK,
+            width: 2,
+        },
+    )?;
     canvas.text("model", (784.0, y), SUBTITLE, Anchor::Start)
 }
 
@@ -172,13 +222,18 @@ fn draw_measured(
     series: &Series,
     color: RGBColor,
 ) -> Result<(), PlotError> {
-    let medians: Vec<At> = series.points.iter().map(|p| scale.at(p.nodes, p.median)).collect();
+    let medians: Vec<At> = series
+        .points
+        .iter()
+        .map(|p| scale.at(p.nodes, p.median))
+        .collect();
     canvas.line(&medians, Stroke { color, width: 5 })?;
     for point in &series.points {
         let (x, low) = scale.at(point.nodes, point.min);
         let (_, high) = scale.at(point.nodes, point.max);
-        canvas.line(&[(x, low), (x, high)], Stroke { color, width: 3 })?;
-        for y in [low, high] {
+        let (_, top, _, _) = FIELD;
+        canvas.line(&[(x, low), (x, high.max(top))], Stroke { color, width: 3 })?;
+        for y in [low, high].into_iter().filter(|y| *y >= top) {
             canvas.line(&[(x - 9.0, y), (x + 9.0, y)], Stroke { color, width: 3 })?;
         }
         canvas.disc(scale.at(point.nodes, point.median), 8, color)?;
@@ -203,8 +258,18 @@ fn draw_labels(
     ends.sort_by(|a, b| a.0.1.total_cmp(&b.0.1));
     let heights: Vec<f64> = ends.iter().map(|(at, _, _)| at.1).collect();
     for ((at, label, color), y) in ends.iter().zip(spread(&heights, 27.0)) {
-        canvas.line(&[(at.0 + 14.0, at.1), (at.0 + 40.0, y)], Stroke { color: *color, width: 2 })?;
-        let font = Font { color: *color, bold: true, ..LABEL };
+        canvas.line(
+            &[(at.0 + 14.0, at.1), (at.0 + 40.0, y)],
+            Stroke {
+                color: *color,
+                width: 2,
+            },
+        )?;
+        let font = Font {
+            color: *color,
+            bold: true,
+            ..LABEL
+        };
         canvas.text(label, (at.0 + 48.0, y), font, Anchor::Start)?;
     }
     Ok(())
@@ -223,9 +288,17 @@ mod tests {
             points: (0..=3)
                 .map(|nodes| {
                     let path = Path::even(rtt, nodes, 100_000_000).expect("a rate");
-                    let model = path.predict(Handshakes::Parallel, kb * 1024 + 240).last_octet;
+                    let model = path
+                        .predict(Handshakes::Parallel, kb * 1024 + 240)
+                        .last_octet;
                     let more = |us| model + Duration::from_micros(us);
-                    Point { nodes, median: more(600), min: more(200), max: more(7000), model }
+                    Point {
+                        nodes,
+                        median: more(600),
+                        min: more(200),
+                        max: more(7000),
+                        model,
+                    }
                 })
                 .collect(),
         });
@@ -239,14 +312,19 @@ mod tests {
     #[test]
     fn every_size_and_path_is_named() {
         let svg = synthetic().svg().expect("drawn");
-        for text in ["10 KB", "500 KB", "direct", "1 node", "3 nodes", "model", "measured", "ms"] {
+        for text in [
+            "10 KB", "500 KB", "direct", "1 node", "3 nodes", "model", "measured", "ms",
+        ] {
             assert!(svg.contains(text), "no {text} in the picture");
         }
     }
 
     #[test]
     fn nothing_measured_is_an_error() {
-        let plot = ChainPlot { series: Vec::new(), ..synthetic() };
+        let plot = ChainPlot {
+            series: Vec::new(),
+            ..synthetic()
+        };
         assert!(matches!(plot.svg(), Err(PlotError::Empty(_))));
     }
 
@@ -257,7 +335,15 @@ mod tests {
         let files = super::super::save(folder.path(), "chains", &svg).expect("saved");
         let png = std::fs::read(files.png).expect("a PNG");
         assert_eq!(&png[..8], b"\x89PNG\r\n\x1a\n");
-        assert!(png.len() > 20_000, "a picture with text is larger than {} octets", png.len());
-        assert!(std::fs::read_to_string(files.svg).expect("an SVG").starts_with("<svg"));
+        assert!(
+            png.len() > 20_000,
+            "a picture with text is larger than {} octets",
+            png.len()
+        );
+        assert!(
+            std::fs::read_to_string(files.svg)
+                .expect("an SVG")
+                .starts_with("<svg")
+        );
     }
 }

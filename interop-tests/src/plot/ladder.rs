@@ -2,7 +2,7 @@
 //! segment from where and when it left to where and when it arrived.
 
 use super::PlotError;
-use super::canvas::{Anchor, Canvas, FAINT, Font, GREY, INK, PAPER, Stroke, spread};
+use super::canvas::{Anchor, Canvas, FAINT, Font, GREY, INK, PAPER, Stroke};
 use crate::link::Heading;
 use crate::stats::millis;
 use plotters::style::RGBColor;
@@ -59,16 +59,34 @@ const WIDTH: u32 = 1700;
 const HEIGHT: u32 = 1300;
 /// Left, top, right, bottom of where arrows are.
 const FIELD: (f64, f64, f64, f64) = (270.0, 230.0, 1540.0, 1190.0);
-const TITLE: Font = Font { size: 34.0, color: INK, bold: true };
-const SUBTITLE: Font = Font { size: 22.0, color: GREY, bold: false };
-const HOST: Font = Font { size: 24.0, color: PAPER, bold: true };
-const TICK: Font = Font { size: 20.0, color: GREY, bold: false };
-const TIME: Font = Font { size: 18.0, color: INK, bold: false };
+const TITLE: Font = Font {
+    size: 34.0,
+    color: INK,
+    bold: true,
+};
+const SUBTITLE: Font = Font {
+    size: 22.0,
+    color: GREY,
+    bold: false,
+};
+const HOST: Font = Font {
+    size: 24.0,
+    color: PAPER,
+    bold: true,
+};
+const TICK: Font = Font {
+    size: 20.0,
+    color: GREY,
+    bold: false,
+};
+const TIME: Font = Font {
+    size: 18.0,
+    color: INK,
+    bold: false,
+};
 const MESSAGE_SIZE: f64 = 20.0;
-/// Arrows of one leg and heading that leave this close together share one label.
-const TOGETHER: Duration = Duration::from_millis(1);
-/// Times at one side of a host that are closer than this share one figure.
-const SAME_FIGURE: Duration = Duration::from_micros(900);
+/// Times in one place that are closer than this are given as one figure, others as a range.
+const SAME_FIGURE: Duration = Duration::from_micros(500);
 
 impl Message {
     fn label(self) -> &'static str {
@@ -119,7 +137,13 @@ impl Ladder {
         let (_, top, _, bottom) = FIELD;
         for (index, name) in self.hosts.iter().enumerate() {
             let x = scale.x(index);
-            canvas.line(&[(x, top - 30.0), (x, bottom + 20.0)], Stroke { color: INK, width: 4 })?;
+            canvas.line(
+                &[(x, top - 30.0), (x, bottom + 20.0)],
+                Stroke {
+                    color: INK,
+                    width: 4,
+                },
+            )?;
             canvas.area((x - 80.0, top - 76.0), (x + 80.0, top - 30.0), INK)?;
             canvas.text(name, (x, top - 53.0), HOST, Anchor::Middle)?;
         }
@@ -128,23 +152,27 @@ impl Ladder {
 
     /// Names the arrows at their middles; those that go together once.
     fn draw_messages(&self, canvas: &Canvas<'_>, scale: &Scale) -> Result<(), PlotError> {
-        for group in self.groups() {
+        for group in self.groups(scale.duration(MESSAGE_SIZE * 1.3)) {
             let Some(last) = group.last() else { continue };
             let label: Vec<&str> = group.iter().map(|arrow| arrow.message.label()).collect();
             let (from, to) = scale.ends(last);
             let middle = (f64::midpoint(from.0, to.0), f64::midpoint(from.1, to.1));
-            let font = Font { size: MESSAGE_SIZE, color: last.message.color(), bold: true };
+            let font = Font {
+                size: MESSAGE_SIZE,
+                color: last.message.color(),
+                bold: true,
+            };
             canvas.text_on_paper(&label.join(", "), middle, font)?;
         }
         Ok(())
     }
 
-    /// Arrows by leg and heading, split where one leaves later than [`TOGETHER`] after the last.
-    fn groups(&self) -> Vec<Vec<Arrow>> {
+    /// Arrows by leg and heading, split where one leaves `apart` or more after the one before.
+    fn groups(&self, apart: Duration) -> Vec<Vec<Arrow>> {
         let mut sorted = self.arrows.clone();
         sorted.sort_by_key(|arrow| (arrow.leg, arrow.heading == Heading::ToClient, arrow.sent));
         let together = |a: &Arrow, b: &Arrow| {
-            a.leg == b.leg && a.heading == b.heading && b.sent.saturating_sub(a.sent) < TOGETHER
+            a.leg == b.leg && a.heading == b.heading && b.sent.saturating_sub(a.sent) < apart
         };
         sorted.chunk_by(together).map(<[Arrow]>::to_vec).collect()
     }
@@ -161,14 +189,26 @@ impl Ladder {
             let mut times: Vec<Duration> =
                 arrows.iter().map(|arrow| time_at(arrow, anchor)).collect();
             times.sort_unstable();
-            times.dedup_by(|later, earlier| later.saturating_sub(*earlier) < SAME_FIGURE);
-            let heights: Vec<f64> = times.iter().map(|time| scale.y(*time)).collect();
-            for (time, y) in times.iter().zip(spread(&heights, 22.0)) {
-                let at = (scale.x(host) + offset, y);
-                canvas.text(&format!("{:.1}", millis(*time)), at, TIME, anchor)?;
+            let apart = scale.duration(TIME.size * 1.2);
+            for place in times.chunk_by(|a, b| b.saturating_sub(*a) < apart) {
+                let (Some(first), Some(last)) = (place.first(), place.last()) else {
+                    continue;
+                };
+                let middle = f64::midpoint(scale.y(*first), scale.y(*last));
+                let at = (scale.x(host) + offset, middle);
+                canvas.text(&figure(*first, *last), at, TIME, anchor)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Milliseconds from `first` to `last`, as one figure where that says it all.
+fn figure(first: Duration, last: Duration) -> String {
+    if last.saturating_sub(first) < SAME_FIGURE {
+        format!("{:.1}", millis(first))
+    } else {
+        format!("{:.1}–{:.1}", millis(first), millis(last))
     }
 }
 
@@ -197,9 +237,18 @@ impl Scale {
         if ladder.hosts.len() < 2 {
             return Err(PlotError::Empty("a leg has two hosts"));
         }
-        let steps = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 25.0, 50.0, 100.0, 200.0, 500.0];
-        let step_ms = steps.into_iter().find(|step| end_ms / step <= 10.0).unwrap_or(end_ms);
-        Ok(Self { hosts: f64::from(to_u32(ladder.hosts.len())), end_ms, step_ms })
+        let steps = [
+            0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 25.0, 50.0, 100.0, 200.0, 500.0,
+        ];
+        let step_ms = steps
+            .into_iter()
+            .find(|step| end_ms / step <= 10.0)
+            .unwrap_or(end_ms);
+        Ok(Self {
+            hosts: f64::from(to_u32(ladder.hosts.len())),
+            end_ms,
+            step_ms,
+        })
     }
 
     fn x(&self, host: usize) -> f64 {
@@ -214,6 +263,12 @@ impl Scale {
     fn y_of_ms(&self, ms: f64) -> f64 {
         let (_, top, _, bottom) = FIELD;
         top + (bottom - top) * ms / self.end_ms
+    }
+
+    /// The time that so many pixels stand for.
+    fn duration(&self, pixels: f64) -> Duration {
+        let (_, top, _, bottom) = FIELD;
+        Duration::from_secs_f64(pixels * self.end_ms / (bottom - top) / 1e3)
     }
 
     fn ends(&self, arrow: &Arrow) -> ((f64, f64), (f64, f64)) {
@@ -232,7 +287,13 @@ impl Scale {
         while tick <= self.end_ms + self.step_ms * 1e-6 {
             let y = self.y_of_ms(tick);
             let ends = [(left - 120.0, y), (right + 60.0, y)];
-            canvas.line(&ends, Stroke { color: FAINT, width: 2 })?;
+            canvas.line(
+                &ends,
+                Stroke {
+                    color: FAINT,
+                    width: 2,
+                },
+            )?;
             let label = format!("{tick:.digits$}");
             canvas.text(&label, (left - 132.0, y), TICK, Anchor::End)?;
             tick += self.step_ms;
@@ -267,7 +328,13 @@ mod tests {
 
     fn arrow(leg: usize, heading: Heading, sent_us: u64, message: Message) -> Arrow {
         let sent = Duration::from_micros(sent_us);
-        Arrow { leg, heading, sent, received: sent + Duration::from_micros(12_550), message }
+        Arrow {
+            leg,
+            heading,
+            sent,
+            received: sent + Duration::from_micros(12_550),
+            message,
+        }
     }
 
     /// Made up: three nodes on 100 ms, each taking 100 microseconds.
@@ -276,19 +343,34 @@ mod tests {
         for leg in 0..4_usize {
             let last = leg == 3;
             let start = leg as u64 * 12_650;
-            let syn = if last { Message::Syn } else { Message::SynWithOption };
-            let syn_ack = if last { Message::SynAck } else { Message::SynAckWithReply };
+            let syn = if last {
+                Message::Syn
+            } else {
+                Message::SynWithOption
+            };
+            let syn_ack = if last {
+                Message::SynAck
+            } else {
+                Message::SynAckWithReply
+            };
             arrows.push(arrow(leg, Heading::ToServer, start, syn));
             arrows.push(arrow(leg, Heading::ToClient, start + 12_580, syn_ack));
             arrows.push(arrow(leg, Heading::ToServer, start + 25_200, Message::Ack));
-            arrows.push(arrow(leg, Heading::ToServer, start + 25_400, Message::Request));
+            arrows.push(arrow(
+                leg,
+                Heading::ToServer,
+                start + 25_400,
+                Message::Request,
+            ));
             let back = 76_300 + (3 - leg as u64) * 12_700;
             arrows.push(arrow(leg, Heading::ToClient, back, Message::FirstData));
         }
         Ladder {
             title: "One flow through three nodes: handshakes in parallel".to_owned(),
             subtitle: "synthetic figures of a test".to_owned(),
-            hosts: ["client", "node 1", "node 2", "node 3", "server"].map(str::to_owned).to_vec(),
+            hosts: ["client", "node 1", "node 2", "node 3", "server"]
+                .map(str::to_owned)
+                .to_vec(),
             arrows,
         }
     }
@@ -296,23 +378,31 @@ mod tests {
     #[test]
     fn every_host_and_message_is_named() {
         let svg = synthetic().svg().expect("drawn");
-        for text in
-            ["client", "node 3", "server", "SYN + synhop option", "ACK, request", "first data"]
-        {
+        for text in [
+            "client",
+            "node 3",
+            "server",
+            "SYN + synhop option",
+            "ACK, request",
+            "first data",
+        ] {
             assert!(svg.contains(text), "no {text} in the picture");
         }
     }
 
     #[test]
     fn arrows_that_leave_together_share_a_label() {
-        let groups = synthetic().groups();
+        let groups = synthetic().groups(Duration::from_millis(1));
         assert_eq!(groups.len(), 4 * 4);
         assert!(groups.iter().all(|group| group.len() <= 2));
     }
 
     #[test]
     fn nothing_captured_is_an_error() {
-        let ladder = Ladder { arrows: Vec::new(), ..synthetic() };
+        let ladder = Ladder {
+            arrows: Vec::new(),
+            ..synthetic()
+        };
         assert!(matches!(ladder.svg(), Err(PlotError::Empty(_))));
     }
 

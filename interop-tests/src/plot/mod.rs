@@ -5,8 +5,7 @@ mod chains;
 mod ladder;
 mod render;
 
-pub(crate) use chains::path_name;
-pub use chains::{ChainPlot, Point, Series};
+pub use chains::{ChainPlot, Point, Series, path_name};
 pub use ladder::{Arrow, Ladder, Message};
 
 use std::io;
@@ -60,6 +59,8 @@ pub fn save(folder: &Path, stem: &str, svg: &str) -> Result<Files, PlotError> {
 }
 
 fn write(path: &Path, octets: &[u8]) -> Result<(), PlotError> {
-    std::fs::write(path, octets)
-        .map_err(|source| PlotError::Write { path: path.to_owned(), source })
+    std::fs::write(path, octets).map_err(|source| PlotError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -11,7 +11,9 @@ pub(super) fn png(svg: &str) -> Result<Vec<u8>, PlotError> {
     let mut pixmap = tiny_skia::Pixmap::new(size.width(), size.height())
         .ok_or_else(|| PlotError::Raster("the picture is empty or too large".to_owned()))?;
     resvg::render(&tree, tiny_skia::Transform::default(), &mut pixmap.as_mut());
-    pixmap.encode_png().map_err(|error| PlotError::Raster(error.to_string()))
+    pixmap
+        .encode_png()
+        .map_err(|error| PlotError::Raster(error.to_string()))
 }
 
 fn options() -> usvg::Options<'static> {
