@@ -1,6 +1,9 @@
 //! `synhop-lab`: a line of namespaces with emulated links, on the command
 //! line.
 
+mod bench;
+mod demo;
+mod rig;
 mod up;
 
 use std::net::SocketAddr;
@@ -17,6 +20,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure against the project's bounds; save the figures as JSON.
+    Bench(bench::Arguments),
+    /// Fetch files with curl, directly and through 1 to 3 nodes, and show what early SYN forwarding
+    /// saves: a table and two plots.
+    Demo(demo::Arguments),
     /// Build a line of namespaces with a chain of nodes, and hold it for hand
     /// work until Ctrl-C.
     Up(up::Arguments),
@@ -47,6 +55,8 @@ fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     match cli.command {
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Up(arguments) => up::run(&arguments),
         Command::Serve { address } => Ok(synhop_lab::transfer::serve(address)?),
         Command::Transfer {

@@ -1,61 +1,61 @@
 //! What the demo found out, as a table, as files and as a picture.
 
-use crate::model::{Handshakes, Path, Prediction};
-use crate::plot::{ChainPlot, Point, Series, path_name};
-use crate::stats::{Summary, SummaryMs, millis, saving_percent};
-use crate::table::{Align, Table};
 use serde::Serialize;
 use std::time::Duration;
+use synhop_lab::model::{Handshakes, Path, Prediction};
+use synhop_lab::plot::{ChainPlot, Point, Series, path_name};
+use synhop_lab::stats::{Summary, SummaryMs, millis, saving_percent};
+use synhop_lab::table::{Align, Table};
 
 /// The conditions of all measurements.
 #[derive(Clone, Debug)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// From client to server and back.
-    pub rtt: Duration,
+    pub(crate) rtt: Duration,
     /// Of every link, both ways.
-    pub rate_bit_s: u64,
+    pub(crate) rate_bit_s: u64,
     /// What the hosts' TCP uses.
-    pub congestion_control: String,
+    pub(crate) congestion_control: String,
     /// Fetches of each size over each path.
-    pub runs: usize,
+    pub(crate) runs: usize,
 }
 
 /// All fetches of one size over one path.
 #[derive(Clone, Debug)]
-pub struct Cell {
+pub(crate) struct Cell {
     /// Without the header.
-    pub body_octets: u64,
+    pub(crate) body_octets: u64,
     /// The header's octets.
-    pub header_octets: u64,
+    pub(crate) header_octets: u64,
     /// 0 is direct.
-    pub nodes: u8,
+    pub(crate) nodes: u8,
     /// First octet, as the client's interface saw it.
-    pub ttfb: Summary,
+    pub(crate) ttfb: Summary,
     /// Last octet, as the client's interface saw it.
-    pub ttc: Summary,
+    pub(crate) ttc: Summary,
     /// First octet, as curl says; median.
-    pub curl_ttfb: Duration,
+    pub(crate) curl_ttfb: Duration,
     /// Last octet, as curl says; median.
-    pub curl_ttc: Duration,
+    pub(crate) curl_ttc: Duration,
     /// The most that curl and the capture differ in any one fetch, for the first or last octet.
-    pub disagreement: Duration,
+    pub(crate) disagreement: Duration,
 }
 
 /// The whole result.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub(crate) struct Report {
     /// How it was measured.
-    pub setting: Setting,
+    pub(crate) setting: Setting,
     /// Ascending in size, and in nodes within a size.
-    pub cells: Vec<Cell>,
+    pub(crate) cells: Vec<Cell>,
 }
 
 /// How far curl's clock and the capture may differ before it is said.
-pub const AGREEMENT: Duration = Duration::from_millis(1);
+pub(crate) const AGREEMENT: Duration = Duration::from_millis(1);
 
 impl Cell {
     /// What the model says of it.
-    pub fn model(&self, setting: &Setting) -> Option<Prediction> {
+    pub(crate) fn model(&self, setting: &Setting) -> Option<Prediction> {
         let path = Path::even(setting.rtt, self.nodes, setting.rate_bit_s)?;
         Some(path.predict(Handshakes::Parallel, self.body_octets + self.header_octets))
     }
@@ -63,7 +63,7 @@ impl Cell {
 
 impl Report {
     /// The table for the terminal.
-    pub fn table(&self) -> Table {
+    pub(crate) fn table(&self) -> Table {
         let mut table = Table::new(&[
             ("size", Align::Right),
             ("path", Align::Left),
@@ -91,14 +91,18 @@ impl Report {
         let direct = self.direct(cell.body_octets);
         let model = cell.model(&self.setting);
         let figures = |measured: Duration, direct: Option<Duration>, model: Option<Duration>| {
-            let saved = direct.filter(|_| cell.nodes > 0).map(|direct| {
-                format!("{:.1} %", saving_percent(direct, measured))
-            });
+            let saved = direct
+                .filter(|_| cell.nodes > 0)
+                .map(|direct| format!("{:.1} %", saving_percent(direct, measured)));
             [
                 format!("{:.1}", millis(measured)),
                 saved.unwrap_or_default(),
-                model.map(|model| format!("{:.1}", millis(model))).unwrap_or_default(),
-                model.map(|m| format!("{:+.1}", millis(measured) - millis(m))).unwrap_or_default(),
+                model
+                    .map(|model| format!("{:.1}", millis(model)))
+                    .unwrap_or_default(),
+                model
+                    .map(|m| format!("{:+.1}", millis(measured) - millis(m)))
+                    .unwrap_or_default(),
             ]
         };
         let first = figures(
@@ -117,16 +121,20 @@ impl Report {
 
     /// The direct path's fetches of the same size.
     fn direct(&self, body_octets: u64) -> Option<&Cell> {
-        self.cells.iter().find(|cell| cell.nodes == 0 && cell.body_octets == body_octets)
+        self.cells
+            .iter()
+            .find(|cell| cell.nodes == 0 && cell.body_octets == body_octets)
     }
 
     /// The cells where some fetch's time by curl and by capture were more than [`AGREEMENT`] apart.
-    pub fn disagreeing(&self) -> impl Iterator<Item = &Cell> {
-        self.cells.iter().filter(|cell| cell.disagreement > AGREEMENT)
+    pub(crate) fn disagreeing(&self) -> impl Iterator<Item = &Cell> {
+        self.cells
+            .iter()
+            .filter(|cell| cell.disagreement > AGREEMENT)
     }
 
     /// The picture of times over nodes.
-    pub fn chain_plot(&self) -> ChainPlot {
+    pub(crate) fn chain_plot(&self) -> ChainPlot {
         let setting = &self.setting;
         ChainPlot {
             title: "Transfer time over the number of synhop nodes".to_owned(),
@@ -149,18 +157,33 @@ impl Report {
     fn series(&self, cells: &[Cell]) -> Series {
         let point = |cell: &Cell| {
             let model = cell.model(&self.setting)?.last_octet;
-            let Summary { median, min, max, .. } = cell.ttc;
-            Some(Point { nodes: cell.nodes, median, min, max, model })
+            let Summary {
+                median, min, max, ..
+            } = cell.ttc;
+            Some(Point {
+                nodes: cell.nodes,
+                median,
+                min,
+                max,
+                model,
+            })
         };
         Series {
-            label: cells.first().map(|cell| size_name(cell.body_octets)).unwrap_or_default(),
+            label: cells
+                .first()
+                .map(|cell| size_name(cell.body_octets))
+                .unwrap_or_default(),
             points: cells.iter().filter_map(point).collect(),
         }
     }
 
     /// Everything, for programs.
-    pub fn json(&self) -> serde_json::Result<String> {
-        let cells = self.cells.iter().map(|cell| SavedCell::new(cell, &self.setting)).collect();
+    pub(crate) fn json(&self) -> serde_json::Result<String> {
+        let cells = self
+            .cells
+            .iter()
+            .map(|cell| SavedCell::new(cell, &self.setting))
+            .collect();
         serde_json::to_string_pretty(&SavedReport {
             rtt_ms: millis(self.setting.rtt),
             rate_bit_s: self.setting.rate_bit_s,
@@ -172,7 +195,7 @@ impl Report {
 }
 
 /// A size, as people write it: 1 KB is 1024 octets here.
-pub fn size_name(octets: u64) -> String {
+pub(crate) fn size_name(octets: u64) -> String {
     format!("{} KB", octets / 1024)
 }
 
@@ -257,7 +280,11 @@ mod tests {
     fn savings_are_against_direct() {
         let csv = synthetic().table().to_csv();
         let rows: Vec<&str> = csv.lines().collect();
-        assert!(rows[1].starts_with("25 KB,direct,200.0,,200.1"), "{}", rows[1]);
+        assert!(
+            rows[1].starts_with("25 KB,direct,200.0,,200.1"),
+            "{}",
+            rows[1]
+        );
         assert!(rows[2].starts_with("25 KB,1 node,150.0,25.0 %,150.2,-0.2,200.0,33.3 %"));
     }
 
