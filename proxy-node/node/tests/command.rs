@@ -1,0 +1,105 @@
+//! The command line without a network: exit codes and messages.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn node(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_synhop-node"));
+    command.args(arguments).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A configuration file that goes with the test.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let name = format!("synhop-node-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn name(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn open_proxy_is_refused() {
+    let output = node(&["--listen", "127.0.0.1:4040", "--allow-to", "0.0.0.0/0"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = stderr(&output);
+    assert!(message.contains("--allow-from"), "{message}");
+    assert!(message.contains("open proxy"), "{message}");
+}
+
+#[test]
+fn check_names_file_line_and_column() {
+    let file = File::new("bad.toml", "listen = \"127.0.0.1:4040\"\nalow_to = []\n");
+    let output = node(&["--config", file.name(), "--check"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = stderr(&output);
+    let expected = format!("{}:2:1: unknown key `alow_to`", file.name());
+    assert!(message.contains(&expected), "{message}");
+    assert!(message.contains("is `allow_to` meant?"), "{message}");
+    assert!(message.contains("--allow-from"), "{message}");
+}
+
+#[test]
+fn check_passes_the_example() {
+    let file = File::new("good.toml", include_str!("../examples/node.toml"));
+    let output = node(&["--config", file.name(), "--check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn missing_file_is_named() {
+    let output = node(&["--config", "/nonexistent/node.toml", "--check"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = stderr(&output);
+    assert!(
+        message.contains("/nonexistent/node.toml: No such file"),
+        "{message}"
+    );
+}
+
+#[test]
+fn wrong_flags_are_explained() {
+    let output = node(&["--allow-from", "10.0.0.1/8"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = stderr(&output);
+    assert!(message.contains("is 10.0.0.0/8 meant?"), "{message}");
+}
+
+#[test]
+fn help_names_every_flag_of_the_contract() {
+    let output = node(&["--help"]);
+    let help = String::from_utf8_lossy(&output.stdout).into_owned();
+    for flag in [
+        "--listen",
+        "--via",
+        "--allow-from",
+        "--allow-to",
+        "--trust",
+        "--status",
+        "--config",
+        "--check",
+        "--send-buffer",
+        "--log-format",
+        "--kind",
+        "Exit codes",
+    ] {
+        assert!(help.contains(flag), "{flag} is not in the help");
+    }
+}
