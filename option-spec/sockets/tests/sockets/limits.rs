@@ -212,3 +212,44 @@ fn the_table_of_listeners_is_bounded() {
         serve(&attachment, "127.0.0.1:0");
     });
 }
+
+#[test]
+fn every_syn_of_many_at_once_is_seen_once() {
+    const THREADS: usize = 8;
+    const CONNECTIONS: usize = 200;
+    in_netns("many", || {
+        let attachment = attach();
+        let mut events = events(&attachment);
+        let (listener, at) = serve(&attachment, "127.0.0.1:0");
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..THREADS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let connect = |_| {
+                            let client = connect(&attachment, &v4(Extra::Nothing), at);
+                            // No port comes a second time while its TIME-WAIT lasts.
+                            local(&client)
+                        };
+                        (0..CONNECTIONS).map(connect).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            scope.spawn(|| {
+                for _ in 0..THREADS * CONNECTIONS {
+                    listener.accept().expect("accept");
+                }
+            });
+            let mut seen: Vec<_> = (0..THREADS * CONNECTIONS)
+                .map(|_| next_event(&mut events).client)
+                .collect();
+            let clients = clients
+                .into_iter()
+                .map(|it| it.join().expect("connections"));
+            let mut clients: Vec<_> = clients.flatten().collect();
+            seen.sort_unstable();
+            clients.sort_unstable();
+            assert!(seen == clients, "an event per connection");
+        });
+        assert_eq!((events.next(), events.dropped()), (None, 0));
+    });
+}

@@ -87,7 +87,7 @@ pub(crate) fn bound(address: &str) -> (Socket, SocketAddr) {
 /// A listener of `attachment`'s.
 pub(crate) fn serve(attachment: &Attachment, address: &str) -> (Socket, SocketAddr) {
     let (socket, address) = bound(address);
-    attachment.listen(&socket, 128).expect("listen");
+    attachment.listen(&socket, 4096).expect("listen");
     (socket, address)
 }
 
