@@ -3,8 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -12,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::port::poll_entry;
 use super::stats::{Counts, total};
+use super::waiting::{Outlook, Waiting};
 use super::{
     DirectionStats, End, Fate, Heading, LinkSpec, LinkStats, Loss, Middlebox, Port, Priority,
     Shaper, Verdict,
@@ -86,8 +85,14 @@ impl Emulator {
             .name("links".to_owned())
             .spawn(move || carrier.run(starting))
             .map_err(LabError::system("start the emulator's thread"))?;
-        let started = started.recv().map_err(|_| LabError::BadSpec(GONE.to_owned()))?;
-        Ok(Self { shared, thread: Some(thread), started })
+        let started = started
+            .recv()
+            .map_err(|_| LabError::BadSpec(GONE.to_owned()))?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+            started,
+        })
     }
 
     /// Gives an order and waits until it is in force.
@@ -176,6 +181,7 @@ struct Carrier {
     sequence: u64,
     spare: Vec<Vec<u8>>,
     recorders: Vec<Arc<Recorder>>,
+    shortest_delay_ns: u64,
     shared: Arc<Shared>,
 }
 
@@ -210,15 +216,20 @@ impl Carrier {
             sequence: 0,
             spare: Vec::new(),
             recorders: Vec::new(),
+            shortest_delay_ns: 0,
             shared,
         }
     }
 
     fn run(mut self, started: Sender<Started>) {
         let priority = sys::ask_for_promptness();
-        let _ = started.send(Started { priority, thread_id: sys::thread_id() });
+        let _ = started.send(Started {
+            priority,
+            thread_id: sys::thread_id(),
+        });
         drop(started);
-        let mut waiting = Waiting::new(&self.ports, &self.shared);
+        self.note_shortest_delay();
+        let mut waiting = Waiting::new(&self.ports, &self.shared.wake);
         while !self.shared.stop.load(Ordering::Acquire) {
             self.obey();
             for port in 0..self.ports.len() {
@@ -226,8 +237,22 @@ impl Carrier {
             }
             self.shared.rounds.fetch_add(1, Ordering::AcqRel);
             self.deliver();
-            waiting.rest(self.due.peek().map(|first| first.0.at_ns), &self.shared);
+            waiting.rest(self.outlook(), &self.shared.wake);
         }
+    }
+
+    fn outlook(&self) -> Outlook {
+        let first_due_ns = self.due.peek().map(|first| first.0.at_ns);
+        Outlook {
+            first_due_ns,
+            shortest_delay_ns: self.shortest_delay_ns,
+        }
+    }
+
+    fn note_shortest_delay(&mut self) {
+        let delays = self.lanes.iter().map(|lane| lane.shaper.spec().delay);
+        let shortest = delays.min().unwrap_or_default().as_nanos();
+        self.shortest_delay_ns = u64::try_from(shortest).unwrap_or(u64::MAX);
     }
 
     /// Carries out what was ordered, and notices recorders that are done.
@@ -237,6 +262,7 @@ impl Carrier {
             for order in orders {
                 self.carry_out(order);
             }
+            self.note_shortest_delay();
         }
         let recording = self.recorders.len();
         self.recorders
@@ -314,6 +340,7 @@ impl Carrier {
                 spare,
                 recorders,
                 shared,
+                shortest_delay_ns: _,
             } = self;
             let Port {
                 ring, interface, ..
@@ -439,41 +466,6 @@ impl Lane {
     }
 }
 
-/// How the thread passes the time until something is to be done.
-struct Waiting {
-    /// The wake-up event first, then every ring.
-    descriptors: Vec<libc::pollfd>,
-}
-
-impl Waiting {
-    fn new(ports: &[Port], shared: &Shared) -> Self {
-        let mut descriptors = vec![poll_entry(shared.wake.as_fd())];
-        descriptors.extend(ports.iter().map(Port::poll_entry));
-        Self { descriptors }
-    }
-
-    /// Sleeps until a frame is sent or the first is nearly due. The rest of
-    /// the way is spun: the system wakes a sleeper late by more than that.
-    fn rest(&mut self, first_due_ns: Option<u64>, shared: &Shared) {
-        let timeout = match first_due_ns {
-            None => None,
-            Some(due_ns) => {
-                let left_ns = due_ns.saturating_sub(sys::realtime_ns());
-                if left_ns <= SPIN_NS {
-                    std::hint::spin_loop();
-                    return;
-                }
-                Some(Duration::from_nanos(left_ns - SPIN_NS))
-            }
-        };
-        // An error here is a bug in the arguments; the loop goes on polling.
-        let _ = sys::wait_readable(&mut self.descriptors, timeout);
-        if self.descriptors[0].revents != 0 {
-            let _ = (&shared.wake).read(&mut [0; 8]);
-        }
-    }
-}
-
 fn lane(link: usize, end: End) -> usize {
     link * 2 + usize::from(end == End::Right)
 }
@@ -495,8 +487,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Time before a frame is due that is spent awake.
-const SPIN_NS: u64 = 30_000;
 const PICK_UP_BATCH: usize = 64;
 const DELIVER_BATCH: usize = 32;
 /// A memory bound for each direction: 100 MB of full frames.

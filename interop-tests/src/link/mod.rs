@@ -12,6 +12,7 @@ mod port;
 mod shaper;
 mod spec;
 mod stats;
+mod waiting;
 
 pub use crate::sys::Priority;
 pub(crate) use emulator::{Control, Emulator};
