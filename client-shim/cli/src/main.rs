@@ -26,8 +26,10 @@ fn main() -> ExitCode {
         Command::Run(_) | Command::Decode(_) => "warn",
     };
     let filter = EnvFilter::try_from_env("SYNHOP_LOG");
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(default_level)))
+        .with_ansi(is_terminal)
         .with_writer(std::io::stderr)
         .init();
     match args.command {

@@ -4,7 +4,7 @@ mod common;
 
 use std::net::SocketAddr;
 
-use common::{NODE, SERVER, World, finish, synhop};
+use common::{NODE, PLAIN, SERVER, World, finish, synhop};
 
 const HELLO: &str = "hello from 198.51.100.1:8000";
 
@@ -63,6 +63,36 @@ print(all(asyncio.run(many())))
 ";
     world.python(NODE, &[], script).printed("True");
     assert_eq!(world.node.flows().len(), 20);
+}
+
+#[test]
+fn libuv_goes_through_the_node() {
+    let name = "libuv_goes_through_the_node";
+    if std::process::Command::new("node")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        println!("SKIP {name}: needs node");
+        return;
+    }
+    let Some(world) = World::new(name) else {
+        return;
+    };
+    let script = "
+const socket = require('net').connect(8000, '198.51.100.1', () => {
+    console.log(socket.remoteAddress, socket.remotePort);
+    socket.write('GET / HTTP/1.0\\r\\n\\r\\n');
+});
+socket.on('data', (data) => console.log(data.toString().split('\\r\\n\\r\\n')[1]));
+";
+    let ran = world.run(&["--", "node", "-e", script]);
+    ran.printed(&format!("198.51.100.1 8000\n{HELLO}"))
+        .said("through");
+    let ran = world.run_through(PLAIN, &["--", "node", "-e", script]);
+    ran.printed(&format!("198.51.100.1 8000\n{HELLO}"))
+        .said("direct (192.0.2.8:7000: no reply");
+    assert_eq!(world.plain.requests(), 0);
 }
 
 #[test]

@@ -307,6 +307,12 @@ impl Helper {
         path.to_str().expect("UTF-8").to_owned()
     }
 
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let directory = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(directory).expect("descriptors").count()
+    }
+
     /// Ends it as a service manager does; its exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         kill(self.child.id(), libc::SIGTERM);

@@ -1,0 +1,82 @@
+//! Clients that the helper has to survive.
+
+mod common;
+
+use std::process::Command;
+
+use common::{Helper, PYTHON, World, finish, wait_for};
+
+/// What every abuse has in common.
+const PRELUDE: &str = "
+import socket, sys, time
+path = sys.argv[1]
+STATE = b'SYNH\\x01\\x02' + bytes(42)
+def client():
+    c = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    c.settimeout(10)
+    c.connect(path)
+    return c
+def ask(message, *sockets):
+    c = client()
+    socket.send_fds(c, [message], [s.fileno() for s in sockets])
+    return c.recv(99)[5]
+tcp = socket.socket()
+";
+
+fn abuse(helper: &Helper, script: &str, expected: &str) {
+    let script = format!("{PRELUDE}{script}");
+    let path = helper.path();
+    let ran = finish(Command::new(PYTHON).args(["-c", &script, &path]));
+    ran.printed(expected);
+}
+
+#[test]
+fn bad_requests_are_refused_and_leave_nothing() {
+    let Some(_world) = World::new("bad_requests_are_refused_and_leave_nothing") else {
+        return;
+    };
+    let helper = Helper::start(&[]);
+    let before = helper.descriptors();
+    let script = "
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+unix, _ = socket.socketpair()
+file = open('/dev/null')
+mark = b'SYNH\\x01\\x01' + bytes(42)
+print(ask(STATE, tcp), ask(STATE), ask(STATE, tcp, tcp), ask(STATE, *[tcp] * 50))
+print(ask(STATE, udp), ask(STATE, unix), ask(STATE, file))
+print(ask(b'x' * 48, tcp), ask(b'x', tcp), ask(STATE + b'x', tcp), ask(bytes(1000), tcp))
+print(ask(b'SYNH\\x02' + STATE[5:], tcp), ask(mark, tcp))
+";
+    // 2: unmarked; 16: bad request, 17: version, 18: not one TCP socket.
+    let expected = "2 18 18 18\n18 18 18\n16 16 16 16\n17 16";
+    for _ in 0..10 {
+        abuse(&helper, script, expected);
+    }
+    wait_for("the descriptors", || helper.descriptors() == before);
+}
+
+#[test]
+fn dawdlers_do_not_keep_others_waiting() {
+    let Some(_world) = World::new("dawdlers_do_not_keep_others_waiting") else {
+        return;
+    };
+    let helper = Helper::start(&[]);
+    let before = helper.descriptors();
+    // Fewer than one user may have; then as many as there is room for and more, until the
+    // helper gives them up.
+    let script = "
+some = [client() for _ in range(100)]
+start = time.monotonic()
+print(ask(STATE, tcp), time.monotonic() - start < 0.5)
+more = [client() for _ in range(400)]
+def patiently():
+    for _ in range(50):
+        try:
+            return ask(STATE, tcp)
+        except OSError:
+            time.sleep(0.1)
+print(patiently())
+";
+    abuse(&helper, script, "2 True\n2");
+    wait_for("the descriptors", || helper.descriptors() == before);
+}
