@@ -221,6 +221,10 @@ mod tests {
         admitter.settled(TRUSTED);
         assert_eq!(admitter.admit(TRUSTED, None, at(0)), Admission::Early);
         assert_eq!(admitter.pending(), 2);
+        admitter.settled(TRUSTED);
+        admitter.settled(ALSO_TRUSTED);
+        assert_eq!(admitter.pending(), 0);
+        assert!(admitter.pending_by_source.is_empty());
     }
 
     #[test]

@@ -53,8 +53,10 @@ impl PortRange {
 /// The addresses and ports that are the node itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {
-    /// Every address of this machine that a flow could come back to. A wildcard (`0.0.0.0`, `::`)
-    /// adds all loopback addresses; the addresses of the interfaces have to be listed.
+    /// Every address of this machine that a flow could come back to: those of its interfaces, and
+    /// the wildcard (`0.0.0.0`, `::`) if the node listens on it, which adds all loopback addresses.
+    /// A node that listens on one loopback address lists that one, not the wildcard: others may
+    /// listen on the same port of the next.
     pub addresses: Vec<IpAddr>,
     /// The ports the node listens on: for flows, and for its status page.
     pub ports: Vec<u16>,

@@ -202,6 +202,33 @@ fn a_reused_port_is_a_new_flow() {
 }
 
 #[test]
+fn an_event_ends_no_accepted_flow() {
+    let mut it = Fixture::last_hop();
+    let (Verdict::Flow(joining), _) = it.accepted(&plain(CLIENT, 1)) else {
+        panic!("the flow was rejected");
+    };
+    // Only an accept shows that the leg has begun anew: events are hints.
+    let early = it.open_early(&plain(CLIENT, 2));
+    assert_eq!(it.node.flows(), 2);
+    let (verdict, actions) = it.accepted(&plain(CLIENT, 2));
+    assert_eq!((verdict, actions), (Verdict::Flow(early), Vec::new()));
+    assert!(matches!(
+        it.connected(joining)[..],
+        [Action::StartRelay { .. }]
+    ));
+
+    // An accept without an event shows it, too.
+    let (Verdict::Flow(joining), _) = it.accepted(&plain(OTHER_CLIENT, 3)) else {
+        panic!("the flow was rejected");
+    };
+    let (_, actions) = it.accepted(&plain(OTHER_CLIENT, 4));
+    assert_eq!(actions[0], Action::ResetUpstream { flow: joining });
+    assert_eq!(actions[1], Action::AbortDownstream { flow: joining });
+    let report = report_in(&actions).expect("a report");
+    assert_eq!(report.outcome, Outcome::ResetByClient);
+}
+
+#[test]
 fn an_old_id_does_not_hit_the_new_flow_of_its_slot() {
     let mut it = Fixture::last_hop();
     let old = it.relay(&plain(CLIENT, 1));

@@ -142,13 +142,12 @@ impl World {
 
     /// Lets time pass until nothing is left to happen.
     pub(crate) fn run(&mut self) {
-        loop {
+        for _ in 0..10_000 {
             let packet = self.packets.first_key_value().map(|((at, _), _)| *at);
             let deadline = self.deadline();
             let Some(next) = packet.into_iter().chain(deadline).min() else {
                 return;
             };
-            assert!(self.sent < 10_000, "this does not end");
             self.now = self.now.max(next);
             if packet == Some(next) {
                 if let Some((_, (packet, connection))) = self.packets.pop_first() {
@@ -160,6 +159,7 @@ impl World {
                 }
             }
         }
+        panic!("this does not end");
     }
 
     /// Both ends of every relay finish.
