@@ -45,7 +45,7 @@ pub enum ConfigError {
     NoHops,
     /// A limit is 0 or above its most.
     Limit {
-        /// The field of [`Limits`].
+        /// The field of [`crate::Limits`].
         name: &'static str,
         /// Its value.
         value: u32,
