@@ -11,7 +11,7 @@ use crate::onward::Capabilities;
 use crate::policy::AllowTo;
 use crate::routes::RoutesError;
 
-/// What is wrong with [`Settings`].
+/// What is wrong with [`crate::Settings`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigError {
     /// `allow_from` is empty: nobody could use the node. To let everybody, say so (`0.0.0.0/0`).
