@@ -3,11 +3,12 @@
 use anyhow::{Context, bail};
 use std::fmt::Write as _;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use synhop_lab::flow::{self, ClientTimes};
 use synhop_lab::plot::Arrow;
 use synhop_lab::{
     Capture, Chain, ChainSpec, CurlOutcome, CurlSpec, DirectionStats, Lab, LinkSpec, Nginx, Via,
+    wait_until,
 };
 
 /// What a rig shall be like.
@@ -88,6 +89,25 @@ impl Rig {
         let result = self.lab.curl(&spec).map_err(anyhow::Error::from);
         let result = result.and_then(|outcome| self.judge(&outcome, body_octets));
         result.with_context(|| format!("{what}\n{}", self.logs()))
+    }
+
+    /// Waits until the links are silent, so that the next fetch is alone in its capture.
+    pub(crate) fn settle(&self) -> anyhow::Result<()> {
+        // Nothing is under way once nothing was seen for a round trip.
+        let silence = self
+            .lab
+            .specs()
+            .iter()
+            .map(|link| link.delay * 2)
+            .sum::<Duration>();
+        let mut seen = (self.capture.packets().len(), Instant::now());
+        Ok(wait_until("the links to be silent", SETTLE_BOUND, || {
+            let count = self.capture.packets().len();
+            if count != seen.0 {
+                seen = (count, Instant::now());
+            }
+            (seen.1.elapsed() > silence * 2).then_some(())
+        })?)
     }
 
     /// The last fetch's segments, for a ladder.
@@ -171,6 +191,7 @@ fn use_congestion_control(lab: &Lab, name: &str) -> anyhow::Result<()> {
 /// What the hosts' TCP uses unless told otherwise: every kernel has it, and its slow start is the
 /// plain one of RFC 5681, without cubic's early exits.
 pub(crate) const CONGESTION_CONTROL: &str = "reno";
+const SETTLE_BOUND: Duration = Duration::from_secs(5);
 /// Far beyond any fetch here; far below a user's patience.
 const FETCH_BOUND: Duration = Duration::from_secs(20);
 const LOG_LINES: usize = 15;

@@ -172,6 +172,7 @@ struct Drawn {
 
 fn draw(rig: &mut Rig, spec: &RigSpec, nodes: u8) -> anyhow::Result<Drawn> {
     let smallest = spec.sizes.iter().copied().min().context("no size")?;
+    rig.settle()?;
     let fetched = rig.fetch(smallest)?;
     let mut hosts = vec!["client".to_owned()];
     hosts.extend((1..=nodes).map(|node| format!("node {node}")));
