@@ -20,10 +20,15 @@ impl Pattern {
 
     /// The next octets, as many as `buffer` holds.
     pub fn fill(&mut self, buffer: &mut [u8]) {
-        for octet in buffer {
-            let word = mix(self.lane.rotate_left(32) ^ (self.at / 8));
-            *octet = word.to_le_bytes()[(self.at % 8) as usize];
-            self.at += 1;
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            let word = mix(self.lane.rotate_left(32) ^ (self.at / 8)).to_le_bytes();
+            // A buffer may start and end amid a word.
+            let fresh = &word[(self.at % 8) as usize..];
+            let (now, later) = rest.split_at_mut(fresh.len().min(rest.len()));
+            now.copy_from_slice(&fresh[..now.len()]);
+            self.at += now.len() as u64;
+            rest = later;
         }
     }
 

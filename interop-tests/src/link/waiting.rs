@@ -104,6 +104,7 @@ impl Waiting {
         let nap = nap_ns.map(Duration::from_nanos);
         // An error would be a bug in the arguments; the loop goes on polling.
         let woken = sys::wait_readable(&mut self.descriptors[..count], nap).unwrap_or(false);
+        self.clear_errors(count);
         let now_ns = sys::realtime_ns();
         if now_ns.saturating_sub(start_ns) >= REAL_SLEEP_NS {
             self.awake_since_ns = now_ns;
@@ -118,6 +119,18 @@ impl Waiting {
                     // Empties the event's counter; what it was does not matter.
                     let _ = (&*wake).read(&mut [0; 8]);
                 }
+            }
+        }
+    }
+
+    /// A ring whose device is or was down says so until it is asked: left
+    /// alone, no sleep would ever last.
+    fn clear_errors(&mut self, count: usize) {
+        for descriptor in &self.descriptors[..count] {
+            if descriptor.revents & libc::POLLERR != 0
+                && let Err(error) = sys::take_socket_error(descriptor.fd)
+            {
+                tracing::debug!(%error, "a link's device reports an error");
             }
         }
     }

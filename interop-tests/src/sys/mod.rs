@@ -6,7 +6,7 @@ mod ring;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Arc;
@@ -123,6 +123,23 @@ pub(crate) fn ask_for_promptness() -> Priority {
         0 => Priority::Realtime,
         _ => Priority::Ordinary,
     }
+}
+
+/// Takes the error that waits on a socket, so that it waits no longer.
+pub(crate) fn take_socket_error(socket: RawFd) -> io::Result<()> {
+    let mut error: libc::c_int = 0;
+    let mut len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` octets to `error`.
+    check(unsafe {
+        libc::getsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_ERROR,
+            (&raw mut error).cast(),
+            &raw mut len,
+        )
+    })?;
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }
 
 /// The calling thread's id, as `/proc/self/task` names it.
