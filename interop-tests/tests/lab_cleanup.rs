@@ -13,7 +13,10 @@ fn dropping_removes_namespaces_processes_and_folders() {
     }
     let lab = Lab::builder().nodes(2).build().unwrap();
     let names = [lab.client(), lab.node(1), lab.node(2), lab.server()];
-    let names: Vec<_> = names.iter().map(|namespace| path_of(namespace.name())).collect();
+    let names: Vec<_> = names
+        .iter()
+        .map(|namespace| path_of(namespace.name()))
+        .collect();
     assert!(names.iter().all(|path| path.exists()));
     let folder = lab.directory().to_owned();
     let nginx = lab.start_nginx(&[1]).unwrap();
@@ -80,20 +83,31 @@ fn a_process_is_watched_and_stopped() {
     }
     let lab = Lab::builder().nodes(0).build().unwrap();
     let mut command = lab.client().command("sh");
-    command.args(["-c", "trap '' TERM; echo ready; ip -o link; while :; do sleep 1; done"]);
+    command.args([
+        "-c",
+        "trap '' TERM; echo ready; ip -o link; while :; do sleep 1; done",
+    ]);
     let mut process = ProcessBuilder::new("stubborn", command).start().unwrap();
     process.wait_for_line("ready", BOUND).unwrap();
     process.wait_for_line(lab.right_device(), BOUND).unwrap();
     assert!(process.open_descriptors().unwrap() >= 3);
-    assert!(process.wait_for_line("never", Duration::from_millis(50)).is_err());
+    assert!(
+        process
+            .wait_for_line("never", Duration::from_millis(50))
+            .is_err()
+    );
     let status = process.stop(Duration::from_millis(200)).unwrap();
     assert_eq!(status.code(), None);
 }
 
 fn start_up() -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_synhop-lab"));
-    command.args(["up", "--nodes", "1", "--no-chain"]).stdin(Stdio::null());
-    let up = ProcessBuilder::new("synhop-lab up", command).start().unwrap();
+    command
+        .args(["up", "--nodes", "1", "--no-chain"])
+        .stdin(Stdio::null());
+    let up = ProcessBuilder::new("synhop-lab up", command)
+        .start()
+        .unwrap();
     up.wait_for_line("Ctrl-C", BOUND).unwrap();
     up
 }
@@ -101,7 +115,11 @@ fn start_up() -> Process {
 /// What is on the machine in the name of a process: namespaces and folders.
 fn left_of(pid: u32) -> Vec<PathBuf> {
     let folders = [Path::new("/run/netns").to_owned(), std::env::temp_dir()];
-    let entries = folders.iter().flat_map(std::fs::read_dir).flatten().flatten();
+    let entries = folders
+        .iter()
+        .flat_map(std::fs::read_dir)
+        .flatten()
+        .flatten();
     let prefixes = [format!("synhop-{pid}-"), format!("synhop-lab-{pid}-")];
     let is_its = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy();
@@ -111,15 +129,25 @@ fn left_of(pid: u32) -> Vec<PathBuf> {
 }
 
 fn children_of(pid: u32) -> Vec<u32> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .flatten();
     let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().flat_map(str::parse).collect::<Vec<_>>()).collect()
+    lists
+        .flat_map(|list| {
+            list.split_whitespace()
+                .flat_map(str::parse)
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// Zombies are not: their parent is gone, and init takes its time.
 fn is_alive(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
+    status
+        .lines()
+        .any(|line| line.starts_with("State:") && !line.contains('Z'))
 }
 
 fn path_of(namespace: &str) -> PathBuf {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use synhop_lab::capture::Direction;
 use synhop_lab::{
-    CurlSpec, End, Heading, Interface, Lab, LinkSpec, Packet, Queue, TransferSpec, Via,
+    CurlSpec, End, Heading, Interface, Lab, LinkSpec, Packet, Queue, Segment, TransferSpec, Via,
     skip_without_root,
 };
 
@@ -15,7 +15,12 @@ fn direct_fetch_takes_two_round_trips() {
         return;
     }
     let rate = LinkSpec::new(Duration::ZERO, Some(100_000_000));
-    let lab = Lab::builder().nodes(3).link(rate).rtt_ms(100).build().unwrap();
+    let lab = Lab::builder()
+        .nodes(3)
+        .link(rate)
+        .rtt_ms(100)
+        .build()
+        .unwrap();
     let nginx = lab.start_nginx(&[10_000]).unwrap();
     let mut first_bytes_us = Vec::new();
     for _ in 0..9 {
@@ -43,15 +48,22 @@ fn the_handshake_in_the_capture_takes_the_delay() {
     let lab = Lab::builder().nodes(2).rtt_ms(30).build().unwrap();
     let capture = lab.capture().unwrap();
     handshake(&lab);
-    let entry = Interface { link: 0, end: End::Left };
+    let entry = Interface {
+        link: 0,
+        end: End::Left,
+    };
     let sent = |packet: &&Packet| packet.interface == entry && is_syn(packet);
     let answered = |packet: &&Packet| {
-        packet.interface == entry && packet.tcp.as_ref().is_some_and(|tcp| tcp.is_syn_ack())
+        packet.interface == entry && packet.tcp.as_ref().is_some_and(Segment::is_syn_ack)
     };
     let (syn_ns, syn_ack_ns) = capture
         .wait_for("SYN and SYN-ACK at the client", BOUND, |packets| {
             let time = |packet: &Packet| packet.timestamp_ns;
-            packets.iter().find(sent).map(time).zip(packets.iter().find(answered).map(time))
+            packets
+                .iter()
+                .find(sent)
+                .map(time)
+                .zip(packets.iter().find(answered).map(time))
         })
         .unwrap();
     let rtt_us = (syn_ack_ns - syn_ns) / 1000;
@@ -61,7 +73,10 @@ fn the_handshake_in_the_capture_takes_the_delay() {
     let syns: Vec<_> = capture.packets().into_iter().filter(is_syn).collect();
     assert_eq!(syns.len(), 6, "{syns:?}");
     for pair in syns.chunks(2) {
-        assert_eq!((pair[0].direction, pair[1].direction), (Direction::Sent, Direction::Received));
+        assert_eq!(
+            (pair[0].direction, pair[1].direction),
+            (Direction::Sent, Direction::Received)
+        );
         assert_eq!(pair[0].interface.link, pair[1].interface.link);
         assert!(pair[1].timestamp_ns - pair[0].timestamp_ns >= 5_000_000);
     }
@@ -77,7 +92,11 @@ fn a_pcap_file_holds_what_was_captured() {
     let capture = lab.capture().unwrap();
     handshake(&lab);
     let path = lab.directory().join("all.pcap");
-    capture.wait_for("a SYN", BOUND, |packets| packets.iter().find_map(|p| p.tcp.clone())).unwrap();
+    capture
+        .wait_for("a SYN", BOUND, |packets| {
+            packets.iter().find_map(|p| p.tcp.clone())
+        })
+        .unwrap();
     capture.write_pcap(&path, None).unwrap();
     let octets = std::fs::read(&path).unwrap();
     assert_eq!(octets[..4], 0xa1b2_3c4d_u32.to_le_bytes());
@@ -101,12 +120,18 @@ fn loss_keeps_to_its_probability_and_reordering_happens() {
     let received = send_numbers(&lab, 5_000);
     let stats = &lab.link_stats()[0].to_server;
     let lost = 5_000 - count_distinct(&received);
-    println!("{} of 5000 received, {lost} lost; {stats:?}", received.len());
+    println!(
+        "{} of 5000 received, {lost} lost; {stats:?}",
+        received.len()
+    );
     assert!((400..600).contains(&lost), "{lost}");
     assert_eq!(stats.lost, lost as u64);
     assert_eq!(stats.failed, 0);
     assert!(received.len() > count_distinct(&received), "no duplicates");
-    assert!(received.windows(2).any(|pair| pair[1] < pair[0]), "no reordering");
+    assert!(
+        received.windows(2).any(|pair| pair[1] < pair[0]),
+        "no reordering"
+    );
 }
 
 #[test]
@@ -121,7 +146,10 @@ fn the_rate_is_kept_and_the_queue_drops_its_tail() {
     let lab = Lab::builder().nodes(0).link(spec).build().unwrap();
     let capture = lab.capture().unwrap();
     let received = send_numbers(&lab, 1_000);
-    let exit = Interface { link: 0, end: End::Right };
+    let exit = Interface {
+        link: 0,
+        end: End::Right,
+    };
     let arrivals: Vec<_> = capture
         .packets()
         .into_iter()
@@ -132,9 +160,12 @@ fn the_rate_is_kept_and_the_queue_drops_its_tail() {
     let octets: usize = arrivals[1..].iter().map(|packet| packet.original_len).sum();
     let rate = octets as u64 * 8 * 1_000_000_000 / span_ns;
     let stats = &lab.link_stats()[0].to_server;
-    println!("{} of 1000 received at {rate} bit/s; {stats:?}", received.len());
+    println!(
+        "{} of 1000 received at {rate} bit/s; {stats:?}",
+        received.len()
+    );
     assert!(stats.queue_dropped > 0);
-    assert_eq!(stats.queue_dropped as usize + received.len(), 1_000);
+    assert_eq!(stats.queue_dropped + received.len() as u64, 1_000);
     // Lateness of the first or last frame changes the figure a little.
     assert!((6_000_000..9_000_000).contains(&rate), "{rate}");
 }
@@ -155,9 +186,13 @@ fn a_middlebox_drops_the_first_syn_and_tcp_sends_another() {
             synhop_lab::link::Verdict::Pass
         }
     });
-    lab.set_middlebox(0, Heading::ToServer, Some(drop_first_syn)).unwrap();
+    lab.set_middlebox(0, Heading::ToServer, Some(drop_first_syn))
+        .unwrap();
     handshake(&lab);
-    let entry = Interface { link: 0, end: End::Left };
+    let entry = Interface {
+        link: 0,
+        end: End::Left,
+    };
     let syns = capture.packets().into_iter().filter(|packet| {
         packet.interface == entry && is_syn(packet) && packet.direction == Direction::Sent
     });
@@ -180,7 +215,12 @@ fn a_transfer_survives_loss_and_reordering_both_ways() {
     };
     let lab = Lab::builder().nodes(1).link(spec).build().unwrap();
     let peer = lab.start_peer().unwrap();
-    let spec = TransferSpec { send: MB, receive: MB, via: Via::Direct, bound: 4 * BOUND };
+    let spec = TransferSpec {
+        send: MB,
+        receive: MB,
+        via: Via::Direct,
+        bound: 4 * BOUND,
+    };
     let transfer = lab.transfer(&peer, &spec).unwrap();
     println!("{transfer:?}");
     report(&lab);
@@ -194,15 +234,31 @@ fn bulk_over_four_links_is_carried_whole() {
         return;
     }
     for rate in [Some(100_000_000), None] {
-        let link = LinkSpec { queue: Queue::Packets(4_000), ..LinkSpec::new(Duration::ZERO, rate) };
-        let lab = Lab::builder().nodes(3).link(link).rtt_ms(20).build().unwrap();
+        let link = LinkSpec {
+            queue: Queue::Packets(4_000),
+            ..LinkSpec::new(Duration::ZERO, rate)
+        };
+        let lab = Lab::builder()
+            .nodes(3)
+            .link(link)
+            .rtt_ms(20)
+            .build()
+            .unwrap();
         let peer = lab.start_peer().unwrap();
-        let spec = TransferSpec { send: 0, receive: 2 * MB, via: Via::Direct, bound: 4 * BOUND };
+        let spec = TransferSpec {
+            send: 0,
+            receive: 2 * MB,
+            via: Via::Direct,
+            bound: 4 * BOUND,
+        };
         let transfer = lab.transfer(&peer, &spec).unwrap();
         assert!(transfer.received_intact);
         let mbit = transfer.received_octets * 8 / transfer.duration_us;
         let cpu = lab.emulator_cpu_time().unwrap();
-        println!("{rate:?} bit/s: {mbit} Mbit/s in {} us, cpu {cpu:?}", transfer.duration_us);
+        println!(
+            "{rate:?} bit/s: {mbit} Mbit/s in {} us, cpu {cpu:?}",
+            transfer.duration_us
+        );
         report(&lab);
         assert_eq!(lab.total_stats().failed, 0);
     }
@@ -211,7 +267,11 @@ fn bulk_over_four_links_is_carried_whole() {
 /// Connects from client to server once.
 fn handshake(lab: &Lab) {
     let address = SocketAddr::from((lab.server_address(), 7000));
-    let listener = lab.server().enter(|| TcpListener::bind(address)).unwrap().unwrap();
+    let listener = lab
+        .server()
+        .enter(|| TcpListener::bind(address))
+        .unwrap()
+        .unwrap();
     let connect = || TcpStream::connect_timeout(&address, BOUND);
     let stream = lab.client().enter(connect).unwrap().unwrap();
     drop(listener.accept().unwrap());
@@ -222,9 +282,17 @@ fn handshake(lab: &Lab) {
 /// numbers that arrived, in the order in which they did.
 fn send_numbers(lab: &Lab, count: u32) -> Vec<u32> {
     let address = SocketAddr::from((lab.server_address(), 7000));
-    let receiver = lab.server().enter(|| UdpSocket::bind(address)).unwrap().unwrap();
+    let receiver = lab
+        .server()
+        .enter(|| UdpSocket::bind(address))
+        .unwrap()
+        .unwrap();
     receiver.set_read_timeout(Some(QUIET)).unwrap();
-    let sender = lab.client().enter(|| UdpSocket::bind("0.0.0.0:0")).unwrap().unwrap();
+    let sender = lab
+        .client()
+        .enter(|| UdpSocket::bind("0.0.0.0:0"))
+        .unwrap()
+        .unwrap();
     std::thread::scope(|scope| {
         let reader = scope.spawn(move || {
             let mut datagram = [0; 2000];
@@ -248,11 +316,14 @@ fn send_numbers(lab: &Lab, count: u32) -> Vec<u32> {
 }
 
 fn count_distinct(numbers: &[u32]) -> usize {
-    numbers.iter().collect::<std::collections::BTreeSet<_>>().len()
+    numbers
+        .iter()
+        .collect::<std::collections::BTreeSet<_>>()
+        .len()
 }
 
 fn is_syn(packet: &Packet) -> bool {
-    packet.tcp.as_ref().is_some_and(synhop_lab::Segment::is_syn)
+    packet.tcp.as_ref().is_some_and(Segment::is_syn)
 }
 
 fn report(lab: &Lab) {
