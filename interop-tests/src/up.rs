@@ -69,6 +69,9 @@ fn link(arguments: &Arguments) -> LinkSpec {
 
 fn explain(lab: &Lab, entry: Option<std::net::SocketAddr>, url: &str) -> Result<(), LabError> {
     let client = lab.client().name();
+    // Not `ip netns exec`: it mounts a /sys of its own, in which cgroup2, and
+    // with it eBPF's attachment, is missing.
+    let enter = format!("nsenter --net=/run/netns/{client}");
     println!("client  {:<12} {client}", lab.client_address());
     for number in 1..=lab.nodes() {
         println!(
@@ -85,11 +88,11 @@ fn explain(lab: &Lab, entry: Option<std::net::SocketAddr>, url: &str) -> Result<
     println!("\nnginx serves files of {FILES:?} octets, each named by its size.");
     println!("In every namespace, `left` leads to the client and `right` to the server.\n");
     let times = "-so /dev/null -w 'first octet %{time_starttransfer} s, all %{time_total} s\\n'";
-    println!("Directly:\n  ip netns exec {client} curl {times} {url}");
+    println!("Directly:\n  {enter} curl {times} {url}");
     if let Some(entry) = entry {
         let synhop = find_binary("synhop")?;
         println!(
-            "Through the nodes:\n  ip netns exec {client} {} run --proxy {entry} -- \\\n    \
+            "Through the nodes:\n  {enter} {} run --proxy {entry} -- \\\n    \
              curl {times} {url}",
             synhop.display()
         );
@@ -99,7 +102,7 @@ fn explain(lab: &Lab, entry: Option<std::net::SocketAddr>, url: &str) -> Result<
         );
     }
     println!(
-        "Watch a link:\n  ip netns exec {client} tcpdump -ni {} tcp",
+        "Watch a link:\n  {enter} tcpdump -ni {} tcp",
         lab.right_device()
     );
     println!("\nCtrl-C ends it and removes everything.");

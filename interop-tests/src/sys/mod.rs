@@ -128,7 +128,7 @@ pub(crate) fn ask_for_promptness() -> Priority {
 /// Takes the error that waits on a socket, so that it waits no longer.
 pub(crate) fn take_socket_error(socket: RawFd) -> io::Result<()> {
     let mut error: libc::c_int = 0;
-    let mut len = 4;
+    let mut len = 4; // Octets of a c_int.
     // SAFETY: the kernel writes at most `len` octets to `error`.
     check(unsafe {
         libc::getsockopt(
