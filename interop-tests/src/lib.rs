@@ -17,6 +17,7 @@
 //!
 //! Needs root. IPv4 only so far.
 
+mod addressing;
 pub mod capture;
 mod error;
 pub mod flow;

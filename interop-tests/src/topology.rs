@@ -1,12 +1,12 @@
 //! The line: client, nodes, server, and the links between neighbours.
 
-use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use crate::addressing::{LEFT_DEVICE, RIGHT_DEVICE, address, addressing};
 use crate::capture::Recorder;
 use crate::link::{Control, Emulator, Middlebox, Port, Priority};
 use crate::{
@@ -331,27 +331,6 @@ fn roles(nodes: usize) -> impl Iterator<Item = String> {
         .chain(["server".to_owned()])
 }
 
-/// The address of a link's end: 10.99.link.1 left, 10.99.link.2 right.
-const fn address(link: usize, end: End) -> Ipv4Addr {
-    let host = match end {
-        End::Left => 1,
-        End::Right => 2,
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "there are 9 links at most")]
-    let link = link as u8;
-    Ipv4Addr::new(10, 99, link, host)
-}
-
-/// Made-up, locally administered and fixed, so that neighbours need no ARP:
-/// it would cost the first SYN of a flow a round trip.
-fn hardware_address(link: usize, end: End) -> String {
-    let host = match end {
-        End::Left => 1,
-        End::Right => 2,
-    };
-    format!("02:53:48:{link:02x}:00:{host:02x}")
-}
-
 fn configure(namespace: &Namespace, builder: &LabBuilder) -> Result<(), LabError> {
     namespace.set_sysctls(SYSCTLS)?;
     match &builder.congestion_control {
@@ -379,41 +358,6 @@ fn prefer_congestion_control(namespace: &Namespace) -> Result<(), LabError> {
     )))
 }
 
-/// The `ip` commands for the namespace at `position` of a line of `links`.
-fn addressing(position: usize, links: usize) -> String {
-    let mut batch = String::new();
-    if let Some(link) = position.checked_sub(1) {
-        batch += &device(LEFT_DEVICE, link, End::Right);
-        // Everything between the client and the link to the left.
-        for further in 0..link {
-            let via = address(link, End::Left);
-            let _ = writeln!(batch, "route add 10.99.{further}.0/30 via {via}");
-        }
-    }
-    if position < links {
-        batch += &device(RIGHT_DEVICE, position, End::Left);
-        for further in position + 1..links {
-            let via = address(position, End::Right);
-            let _ = writeln!(batch, "route add 10.99.{further}.0/30 via {via}");
-        }
-    }
-    batch
-}
-
-/// The `ip` commands that set up one device.
-fn device(name: &str, link: usize, end: End) -> String {
-    let own = address(link, end);
-    let own_hardware = hardware_address(link, end);
-    let peer = address(link, end.opposite());
-    let peer_hardware = hardware_address(link, end.opposite());
-    format!(
-        "link set {name} address {own_hardware} mtu 1500\n\
-         addr add {own}/30 dev {name}\n\
-         link set {name} up\n\
-         neigh replace {peer} lladdr {peer_hardware} nud permanent dev {name}\n"
-    )
-}
-
 /// Numbers the labs of this process.
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 static SWEEP: Once = Once::new();
@@ -434,8 +378,6 @@ const SYSCTLS: &[(&str, &str)] = &[
 const CONGESTION_CONTROL: &str = "net.ipv4.tcp_congestion_control";
 const PREFERRED_CONGESTION_CONTROLS: [&str; 2] = ["cubic", "reno"];
 const MAX_NODES: usize = 8;
-const LEFT_DEVICE: &str = "left";
-const RIGHT_DEVICE: &str = "right";
 /// Ethernet, and IPv4 and TCP headers at their longest: 134.
 const SNAP_OCTETS: u32 = 160;
 const CAPTURE_FRAMES: usize = 1_000_000;

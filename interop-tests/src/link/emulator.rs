@@ -11,14 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::lane::{Due, Lane, Road};
 use super::stats::{Counts, total};
 use super::waiting::{Outlook, Waiting};
-use super::{
-    DirectionStats, End, Fate, Heading, LinkSpec, LinkStats, Loss, Middlebox, Port, Priority,
-    Shaper, Verdict,
-};
+use super::{DirectionStats, End, Heading, LinkSpec, LinkStats, Middlebox, Port, Priority, Shaper};
 use crate::capture::Recorder;
-use crate::sys::{self, Frame};
+use crate::sys;
 use crate::{LabError, process, wait_until};
 
 /// An order to the running emulator.
@@ -183,23 +181,6 @@ struct Carrier {
     recorders: Vec<Arc<Recorder>>,
     shortest_delay_ns: u64,
     shared: Arc<Shared>,
-}
-
-/// One direction of one link, by the port at which it is entered.
-struct Lane {
-    shaper: Shaper,
-    middlebox: Option<Middlebox>,
-    on_the_way: usize,
-}
-
-/// A frame on the way. The order is that of arrival; what is due at the same
-/// time keeps the order in which it was sent.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Due {
-    at_ns: u64,
-    sequence: u64,
-    lane: usize,
-    frame: Vec<u8>,
 }
 
 impl Carrier {
@@ -396,91 +377,8 @@ impl Carrier {
     }
 }
 
-/// Where accepted frames go.
-struct Road<'a> {
-    due: &'a mut BinaryHeap<Reverse<Due>>,
-    sequence: &'a mut u64,
-    spare: &'a mut Vec<Vec<u8>>,
-    lane: usize,
-}
-
-impl Road<'_> {
-    fn send(&mut self, at_ns: u64, frame: Vec<u8>) {
-        *self.sequence += 1;
-        self.due.push(Reverse(Due {
-            at_ns,
-            sequence: *self.sequence,
-            lane: self.lane,
-            frame,
-        }));
-    }
-
-    fn copy(&mut self, octets: &[u8]) -> Vec<u8> {
-        let mut frame = self.spare.pop().unwrap_or_default();
-        frame.clear();
-        frame.extend_from_slice(octets);
-        frame
-    }
-}
-
-impl Lane {
-    fn accept(&mut self, sent: &Frame<'_>, road: &mut Road<'_>, counts: &mut Counts) {
-        let stats = &mut counts.stats;
-        let mut frame = road.copy(sent.octets);
-        let verdict = self
-            .middlebox
-            .as_mut()
-            .map_or(Verdict::Pass, |pass| pass(&mut frame));
-        if verdict == Verdict::Drop {
-            stats.middlebox_dropped += 1;
-            return;
-        }
-        if self.on_the_way >= MAX_ON_THE_WAY {
-            stats.failed += 1;
-            return;
-        }
-        match self.shaper.offer(sent.timestamp_ns, frame.len()) {
-            Fate::Lost(Loss::Tail) => stats.queue_dropped += 1,
-            Fate::Lost(Loss::Random) => stats.lost += 1,
-            Fate::Due {
-                at_ns,
-                copy_at_ns,
-                held_back,
-                corrupt,
-            } => {
-                if let Some(dice) = corrupt {
-                    flip_a_bit(&mut frame, dice);
-                }
-                stats.corrupted += u64::from(corrupt.is_some());
-                stats.reordered += u64::from(held_back);
-                stats.duplicated += u64::from(copy_at_ns.is_some());
-                if let Some(copy_at_ns) = copy_at_ns {
-                    let copy = road.copy(&frame);
-                    road.send(copy_at_ns, copy);
-                    self.on_the_way += 1;
-                }
-                road.send(at_ns, frame);
-                self.on_the_way += 1;
-            }
-        }
-    }
-}
-
 fn lane(link: usize, end: End) -> usize {
     link * 2 + usize::from(end == End::Right)
-}
-
-/// Spares the Ethernet and IP headers, so that the damage is for TCP's
-/// checksum to find.
-fn flip_a_bit(frame: &mut [u8], dice: u64) {
-    let Some(body) = frame
-        .get_mut(HEADERS_OCTETS..)
-        .filter(|body| !body.is_empty())
-    else {
-        return;
-    };
-    let at = (dice >> 3) as usize % body.len();
-    body[at] ^= 1 << (dice & 7);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -489,9 +387,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 const PICK_UP_BATCH: usize = 64;
 const DELIVER_BATCH: usize = 32;
-/// A memory bound for each direction: 100 MB of full frames.
-const MAX_ON_THE_WAY: usize = 65_536;
 const SPARE_BUFFERS: usize = 4_096;
 const GONE: &str = "the link emulator's thread ended at once";
 const SETTLE_BOUND: Duration = Duration::from_secs(5);
-const HEADERS_OCTETS: usize = 14 + 20;

@@ -8,6 +8,7 @@
 
 mod emulator;
 mod histogram;
+mod lane;
 mod port;
 mod shaper;
 mod spec;
