@@ -278,7 +278,7 @@ fn handshake(lab: &Lab) {
 /// taken from the capture: a busy machine's socket may overflow.
 fn send_numbers(lab: &Lab, capture: &Capture, count: u32) -> Vec<u32> {
     let address = SocketAddr::from((lab.server_address(), 7000));
-    let receiver = lab
+    let socket = lab
         .server()
         .enter(|| UdpSocket::bind(address))
         .unwrap()
@@ -303,7 +303,7 @@ fn send_numbers(lab: &Lab, capture: &Capture, count: u32) -> Vec<u32> {
         (decided == u64::from(count) + stats.duplicated).then_some(())
     })
     .unwrap();
-    drop(receiver);
+    drop(socket);
     let received = came_out(capture).into_iter();
     received
         .map(|p| u32::from_be_bytes(p.octets[42..46].try_into().unwrap()))
