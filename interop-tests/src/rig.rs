@@ -191,6 +191,8 @@ fn use_congestion_control(lab: &Lab, name: &str) -> anyhow::Result<()> {
 /// What the hosts' TCP uses unless told otherwise: every kernel has it, and its slow start is the
 /// plain one of RFC 5681, without cubic's early exits.
 pub(crate) const CONGESTION_CONTROL: &str = "reno";
+/// Lateness of a link's frames from which on figures suffer.
+pub(crate) const BUSY: Duration = Duration::from_micros(500);
 const SETTLE_BOUND: Duration = Duration::from_secs(5);
 /// Far beyond any fetch here; far below a user's patience.
 const FETCH_BOUND: Duration = Duration::from_secs(20);

@@ -156,4 +156,4 @@ fn names(folder: impl AsRef<Path>) -> Vec<String> {
         .collect()
 }
 
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_mins(1);

@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Arguments, out: &Path) -> anyhow::Result<()> {
         congestion_control: crate::rig::CONGESTION_CONTROL.to_owned(),
         sizes: vec![BODY_OCTETS],
     };
-    let machine = Machine::this();
+    let mut machine = Machine::this();
     let mut rig = Rig::new(&spec, NODES)?;
     let progress = super::progress(arguments.runs.into())?;
     let mut times = vec![Vec::new(); usize::from(NODES)];
@@ -59,17 +59,18 @@ pub(super) fn run(arguments: &Arguments, out: &Path) -> anyhow::Result<()> {
         progress.inc(1);
     }
     progress.finish_and_clear();
+    machine.add_links(&rig.links());
     let summaries = times.iter().map(|times| Summary::of(times));
     let summaries: Vec<Summary> = summaries
         .collect::<Option<_>>()
         .context("the captures lack the nodes' SYNs")?;
     let results: Vec<Position> = (1..).zip(summaries).map(judge).collect();
     println!(
-        "From a SYN's arrival at a node to its onward SYN, {} fetches through {NODES} nodes; load {} \
-         on {} processors",
-        arguments.runs, machine.load, machine.processors,
+        "From a SYN's arrival at a node to its onward SYN, {} fetches through {NODES} nodes",
+        arguments.runs,
     );
     println!("{}", table(&results));
+    machine.print();
     let saved = Saved {
         machine,
         median_bound_ms: millis(MEDIAN_BOUND),

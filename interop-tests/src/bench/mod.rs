@@ -1,8 +1,10 @@
 //! `synhop-lab bench`: figures against the bounds that the project has set itself.
 
 mod forward;
+mod throughput;
 mod ttfb;
 
+use crate::rig::BUSY;
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -10,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
+use synhop_lab::DirectionStats;
 use synhop_lab::stats::millis;
 
 /// What to measure.
@@ -34,6 +37,8 @@ enum Bench {
     Ttfb(ttfb::Arguments),
     /// How long each node takes from a SYN's arrival to its own onward SYN.
     Forward(forward::Arguments),
+    /// One flow over veth through synhop-node, haproxy and socat (needs iperf3).
+    Throughput(throughput::Arguments),
 }
 
 /// Runs it.
@@ -43,6 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.bench {
         Some(Bench::Ttfb(arguments)) => ttfb::run(arguments, out),
         Some(Bench::Forward(arguments)) => forward::run(arguments, out),
+        Some(Bench::Throughput(arguments)) => throughput::run(arguments, out),
         None => {
             ttfb::run(&ttfb::Arguments::default(), out)?;
             println!();
@@ -58,6 +64,8 @@ struct Machine {
     processors: usize,
     /// Runnable threads over the last minute when the measurement began.
     load: String,
+    /// How late the emulated links delivered 99 % of their frames: what the machine had to spare.
+    links_late_p99_ms: f64,
 }
 
 impl Machine {
@@ -71,6 +79,24 @@ impl Machine {
                 .next()
                 .unwrap_or_default()
                 .to_owned(),
+            links_late_p99_ms: 0.0,
+        }
+    }
+
+    /// Takes note of what a rig's links did.
+    fn add_links(&mut self, links: &DirectionStats) {
+        let late = millis(Duration::from_nanos(links.late_p99_ns));
+        self.links_late_p99_ms = self.links_late_p99_ms.max(late);
+    }
+
+    fn print(&self) {
+        println!(
+            "Linux {}, {} processors, load {}; the links delivered 99 % of all frames at most \
+             {:.2} ms late.",
+            self.kernel, self.processors, self.load, self.links_late_p99_ms,
+        );
+        if self.links_late_p99_ms > millis(BUSY) {
+            println!("  That is much: this machine was busy, and the figures are worse for it.");
         }
     }
 }

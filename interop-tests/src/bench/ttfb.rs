@@ -120,7 +120,7 @@ pub(super) fn run(arguments: &Arguments, out: &Folder) -> anyhow::Result<()> {
         congestion_control: arguments.congestion_control.clone(),
         sizes: Goal::ALL.map(Goal::body_octets).to_vec(),
     };
-    let machine = Machine::this();
+    let mut machine = Machine::this();
     let runs = usize::from(arguments.runs);
     let progress = super::progress(usize::from(MOST_NODES + 1) * Goal::ALL.len() * runs)?;
     let mut results = Vec::new();
@@ -136,6 +136,7 @@ pub(super) fn run(arguments: &Arguments, out: &Folder) -> anyhow::Result<()> {
             }
             results.push(judge(goal, nodes, &path, &fetches).context("nothing was fetched")?);
         }
+        machine.add_links(&rig.links());
     }
     progress.finish_and_clear();
     results.sort_by_key(|judged| {
@@ -144,14 +145,13 @@ pub(super) fn run(arguments: &Arguments, out: &Folder) -> anyhow::Result<()> {
             .position(|goal| goal.name() == judged.figure)
     });
     println!(
-        "Medians of {runs} fetches: RTT {:.0} ms, {} Mbit/s, {}; load {} on {} processors",
+        "Medians of {runs} fetches: RTT {:.0} ms, {} Mbit/s, {}",
         millis(spec.rtt),
         spec.rate_bit_s / 1_000_000,
         spec.congestion_control,
-        machine.load,
-        machine.processors,
     );
     println!("{}", table(&results));
+    machine.print();
     let saved = Saved {
         machine,
         rtt_ms: millis(spec.rtt),

@@ -2,7 +2,7 @@
 
 mod report;
 
-use crate::rig::{CONGESTION_CONTROL, Fetched, Rig, RigSpec};
+use crate::rig::{BUSY, CONGESTION_CONTROL, Fetched, Rig, RigSpec};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use report::{AGREEMENT, Cell, Report, Setting, size_name};
@@ -281,8 +281,6 @@ fn give_to_caller(paths: &[PathBuf]) {
 const RTT: Duration = Duration::from_millis(100);
 const RATE_BIT_S: u64 = 100_000_000;
 const SIZES_KB: [u64; 6] = [10, 25, 50, 100, 250, 500];
-/// Lateness of a link's frames from which on the figures suffer.
-const BUSY: Duration = Duration::from_micros(500);
 const EXPLANATION: &str = "\
 Direct, the handshake and then the request each wait for the whole round trip: 2 x 100 ms.
 Nodes forward the SYN as it arrives, so all legs shake hands at once: 100 ms + the longest leg.
