@@ -42,7 +42,7 @@ fn curl_goes_through_the_node() {
     let ran = world.run(&["--", "curl", "-sS", "-w", " %{remote_ip}", &url]);
     ran.printed(&format!("{HELLO} 198.51.100.1"))
         .said("through 192.0.2.7:7000");
-    assert_eq!(world.node.flows().len(), 1);
+    world.node.has_flows(1);
 }
 
 #[test]
@@ -62,7 +62,7 @@ async def many():
 print(all(asyncio.run(many())))
 ";
     world.python(NODE, &[], script).printed("True");
-    assert_eq!(world.node.flows().len(), 20);
+    world.node.has_flows(20);
 }
 
 #[test]
@@ -108,7 +108,7 @@ def one(_):
 print(all(ThreadPoolExecutor(16).map(one, range(100))))
 ";
     world.python(NODE, &[], script).printed("True");
-    assert_eq!(world.node.flows().len(), 100);
+    world.node.has_flows(100);
 }
 
 #[test]
@@ -134,7 +134,7 @@ print(s.getpeername(), fetch(s))
         .python(NODE, &[], script)
         .printed(&expected)
         .said("through");
-    assert_eq!(world.node.flows().len(), 1);
+    world.node.has_flows(1);
 }
 
 #[test]
@@ -175,7 +175,7 @@ print(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), s.getpeername()[0])
     world.python(NODE, &[], script).printed(&format!(
         "('::ffff:198.51.100.1', 8000, 0, 0) {HELLO}\n0 ::ffff:198.51.100.1"
     ));
-    assert_eq!(world.node.flows().len(), 2);
+    world.node.has_flows(2);
 }
 
 #[test]
@@ -210,10 +210,11 @@ try:
     s = socket.create_connection(('198.51.100.1', 8001))
     print(s.recv(1))
 except ConnectionError as error:
-    print(errno.errorcode[error.errno])
+    # By a reset, before or after the program knows of the connection.
+    print(error.errno in (errno.ECONNREFUSED, errno.ECONNRESET))
 ";
     let ran = world.python(NODE, &[], script);
-    ran.printed("ECONNRESET").said("through");
+    ran.printed("True").said("through");
     assert!(!ran.stderr.contains("direct"), "{ran:?}");
 }
 
@@ -297,5 +298,5 @@ print(s.getpeername())
         .printed("('192.0.2.7', 7000)")
         .said("direct (the proxy itself)");
     // The node takes only SYNs with an option for flows.
-    assert_eq!(world.node.flows().len(), 1);
+    world.node.has_flows(1);
 }

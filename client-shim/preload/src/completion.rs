@@ -9,7 +9,7 @@ use synhop_client_core::{
 use crate::helper;
 use crate::report::report;
 use crate::state::{State, TRACKING, condemn};
-use crate::sys::{Errno, Socket};
+use crate::sys::{Errno, Socket, TcpState};
 
 /// A socket on its way through a proxy.
 pub(crate) struct Flow {
@@ -36,18 +36,37 @@ pub(crate) fn complete(state: &State, flow: &Flow, completion: Completion) -> Re
     let destination = flow.endpoint.address;
     let proxy = flow.proxy;
     match judge(completion, helper::ask(state, flow.socket, Request::State)) {
+        // A reset may have come since: as long as the program knows of no connection, it can
+        // be told in connect()'s own terms.
+        Judgement::Proxied if flow.socket.tcp_state() == Some(TcpState::Closed) => {
+            let error = flow.socket.take_error().err();
+            Err(refuse(
+                state,
+                flow,
+                error.unwrap_or(Errno::CONNECTION_RESET),
+            ))
+        }
         Judgement::Proxied => {
             TRACKING.put(flow.cookie, flow.entry(Phase::Proxied));
             report(state, destination, format_args!("through {proxy}"));
             Ok(())
         }
-        Judgement::Refused(errno) => {
-            TRACKING.remove(flow.cookie);
-            let what = format_args!("through {proxy}: reset, errno {errno}");
-            report(state, destination, what);
-            Err(Errno::new(errno))
-        }
+        Judgement::Refused(errno) => Err(refuse(state, flow, Errno::new(errno))),
         Judgement::NoNode(why) => fall_back(state, flow, why),
+    }
+}
+
+/// The node took the flow and gave it up. It says so by a reset (SPEC section 6); a destination
+/// addressed directly would have refused.
+fn refuse(state: &State, flow: &Flow, error: Errno) -> Errno {
+    TRACKING.remove(flow.cookie);
+    let (proxy, errno) = (flow.proxy, error.get());
+    let what = format_args!("through {proxy}: refused, errno {errno}");
+    report(state, flow.endpoint.address, what);
+    if error == Errno::CONNECTION_RESET {
+        Errno::CONNECTION_REFUSED
+    } else {
+        error
     }
 }
 

@@ -46,6 +46,13 @@ impl Node {
         self.flows.lock().expect("flows").clone()
     }
 
+    /// So many come, and no more. A program may be done before the node has accepted.
+    #[track_caller]
+    pub(crate) fn has_flows(&self, count: usize) {
+        super::wait_for("the node's flows", || self.flows().len() >= count);
+        assert_eq!(self.flows().len(), count);
+    }
+
     /// The options of them.
     pub(crate) fn options(&self) -> Vec<SynOption> {
         let options = self.flows().into_iter().filter_map(|syn| syn.option.ok()?);

@@ -8,6 +8,7 @@ impl Errno {
     pub(crate) const ALREADY: Self = Self(libc::EALREADY);
     pub(crate) const CONNECTION_ABORTED: Self = Self(libc::ECONNABORTED);
     pub(crate) const CONNECTION_REFUSED: Self = Self(libc::ECONNREFUSED);
+    pub(crate) const CONNECTION_RESET: Self = Self(libc::ECONNRESET);
     pub(crate) const INTERRUPTED: Self = Self(libc::EINTR);
     pub(crate) const IN_PROGRESS: Self = Self(libc::EINPROGRESS);
     pub(crate) const IS_CONNECTED: Self = Self(libc::EISCONN);
