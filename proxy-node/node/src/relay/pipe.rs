@@ -9,6 +9,9 @@ use crate::sys;
 
 /// Wanted size of a pipe: about what one splice(2) moves before the other flows get their turn.
 const PIPE_OCTETS: [i32; 3] = [512 * 1024, 256 * 1024, 128 * 1024];
+/// The most that one splice(2) moves. A pipe's size counts pages, and a page of it can hold a whole
+/// segment: without a bound SYNs would wait behind some megabytes of others.
+const FILL_OCTETS: usize = 512 * 1024;
 /// Size of the buffer that stands in when no pipe is free.
 const SCRATCH_OCTETS: usize = 64 * 1024;
 /// How many empty pipes are kept open for the next flow.
@@ -105,7 +108,7 @@ impl LentPipe {
         let Some(pipe) = &self.pipe else {
             return Ok(0);
         };
-        let moved = sys::splice(socket, &pipe.writer, usize::MAX >> 1)?;
+        let moved = sys::splice(socket, &pipe.writer, FILL_OCTETS)?;
         self.in_flight_octets += moved;
         Ok(moved)
     }
