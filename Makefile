@@ -6,7 +6,11 @@ DESTDIR ?=
 # Namespaces, eBPF and packet capture need root: the lab and the tests run through this.
 AS_ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E env "PATH=$$PATH")
 
-.PHONY: all demo test bench install uninstall lint doc clean packages-build packages-demo packages-test binaries
+PROGRAMS := synhop synhop-node synhop-lab
+DOCUMENTS := option-spec/SPEC.md proxy-node/node/examples/node.toml
+UNITS := client-shim/systemd/synhop-helper.service proxy-node/node/systemd/synhop-node.service
+
+.PHONY: all demo test bench install uninstall lint doc manual clean packages-build packages-demo packages-test binaries
 
 all: binaries
 
@@ -32,18 +36,28 @@ lint:
 doc: packages-build
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
-install: binaries
-	install -D -m 755 target/release/synhop $(DESTDIR)$(PREFIX)/bin/synhop
-	install -D -m 755 target/release/synhop-node $(DESTDIR)$(PREFIX)/bin/synhop-node
-	install -D -m 755 target/release/synhop-lab $(DESTDIR)$(PREFIX)/bin/synhop-lab
-	install -D -m 644 target/release/libsynhop_preload.so $(DESTDIR)$(PREFIX)/lib/synhop/libsynhop_preload.so
-	install -D -m 644 wireshark-dissector/synhop.lua $(DESTDIR)$(PREFIX)/share/synhop/synhop.lua
-	install -D -m 644 option-spec/SPEC.md $(DESTDIR)$(PREFIX)/share/doc/synhop/SPEC.md
-	install -D -m 644 proxy-node/node/examples/node.toml $(DESTDIR)$(PREFIX)/share/doc/synhop/node.toml
+# Man pages and completions, written from the command lines themselves.
+manual: packages-build
+	$(CARGO) run --release --locked --quiet -p synhop --example manual -- target/manual
+	$(CARGO) run --release --locked --quiet -p synhop-node --example manual -- target/manual
+
+install: binaries manual
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS:%=target/release/%)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/lib/synhop target/release/libsynhop_preload.so
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 target/manual/*.1
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/bash-completion/completions target/manual/*.bash
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/zsh/site-functions target/manual/_synhop target/manual/_synhop-node
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d target/manual/*.fish
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/synhop wireshark-dissector/synhop.lua
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/synhop $(DOCUMENTS)
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(UNITS)
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/synhop $(DESTDIR)$(PREFIX)/bin/synhop-node $(DESTDIR)$(PREFIX)/bin/synhop-lab
-	rm -rf $(DESTDIR)$(PREFIX)/lib/synhop $(DESTDIR)$(PREFIX)/share/synhop $(DESTDIR)$(PREFIX)/share/doc/synhop
+	cd $(DESTDIR)$(PREFIX) && rm -f $(PROGRAMS:%=bin/%) \
+	    $(addprefix lib/systemd/system/,$(notdir $(UNITS))) share/man/man1/synhop*.1 \
+	    share/bash-completion/completions/synhop*.bash share/zsh/site-functions/_synhop* \
+	    share/fish/vendor_completions.d/synhop*.fish
+	cd $(DESTDIR)$(PREFIX) && rm -rf lib/synhop share/synhop share/doc/synhop
 
 clean:
 	$(CARGO) clean
