@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 use synhop_lab::flow::{self, ClientTimes};
-use synhop_lab::plot::Arrow;
+use synhop_lab::plot::{Arrow, path_name};
 use synhop_lab::{
     Capture, Chain, ChainSpec, CurlOutcome, CurlSpec, DirectionStats, Lab, LinkSpec, Nginx, Via,
     wait_until,
@@ -30,6 +30,7 @@ pub(crate) struct Rig {
     nginx: Nginx,
     capture: Capture,
     lab: Lab,
+    nodes: u8,
 }
 
 /// One fetch's times.
@@ -72,6 +73,7 @@ impl Rig {
             nginx,
             capture,
             lab,
+            nodes,
         })
     }
 
@@ -85,7 +87,7 @@ impl Rig {
             max_time: FETCH_BOUND,
             ..CurlSpec::new(self.nginx.url(body_octets), via)
         };
-        let what = format!("{} through {} nodes", spec.url, self.lab.nodes());
+        let what = format!("{}, {}", spec.url, path_name(self.nodes));
         let result = self.lab.curl(&spec).map_err(anyhow::Error::from);
         let result = result.and_then(|outcome| self.judge(&outcome, body_octets));
         result.with_context(|| format!("{what}\n{}", self.logs()))
