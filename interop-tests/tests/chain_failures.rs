@@ -216,7 +216,7 @@ fn a_client_that_vanishes_after_its_syn() {
     command
         .args(["--output", "/dev/null"])
         .arg(site.nginx.url(1_000));
-    let curl = ProcessBuilder::new("curl", command).start().unwrap();
+    let mut curl = ProcessBuilder::new("curl", command).start().unwrap();
     let web = site.nginx.address();
     let first = flow_to(&mut site, 1, web);
     assert_eq!(first.outcome(), "client-vanished", "{first}");
@@ -237,7 +237,8 @@ fn a_client_that_vanishes_after_its_syn() {
         })
         .unwrap();
     bystander.finish();
-    drop(curl);
+    // Not killed: `synhop run` removes its helper's folder.
+    curl.stop(PROMPTLY).unwrap();
     end(site);
 }
 
