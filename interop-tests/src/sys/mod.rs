@@ -139,7 +139,11 @@ pub(crate) fn take_socket_error(socket: RawFd) -> io::Result<()> {
             &raw mut len,
         )
     })?;
-    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+    if error == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(error))
+    }
 }
 
 /// The calling thread's id, as `/proc/self/task` names it.
