@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::{LabError, sys};
@@ -24,7 +24,10 @@ impl Namespace {
     /// lab's TCP settings.
     pub(crate) fn create(lab: u32, role: &str) -> Result<Self, LabError> {
         let name = format!("{PREFIX}{}-{lab}-{role}", std::process::id());
-        run_ip(Command::new("ip").args(["netns", "add", &name]))?;
+        {
+            let _making = making();
+            run_ip(Command::new("ip").args(["netns", "add", &name]))?;
+        }
         // From here on Drop removes it, whatever fails.
         let handle = File::open(Path::new(NETNS_DIR).join(&name));
         let handle = handle.map_err(|source| {
@@ -153,14 +156,22 @@ pub(crate) fn remove_orphans() {
 }
 
 /// Removes the namespaces of this process: the last thing before it exits on
-/// a signal, when no Drop will run.
+/// a signal, when no Drop will run. From now on this process makes none.
 pub(crate) fn remove_own() {
+    // Never given back: a lab that is being built waits here until the exit.
+    std::mem::forget(making());
     let own = std::process::id();
     for (name, owner) in ours() {
         if owner == own {
             remove(&name);
         }
     }
+}
+
+/// Held while a namespace is being made, lest one appear behind [`remove_own`].
+fn making() -> MutexGuard<'static, ()> {
+    static MAKING: Mutex<()> = Mutex::new(());
+    MAKING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The lab namespaces on this machine, with the pid of their makers.
