@@ -80,3 +80,35 @@ print(patiently())
     abuse(&helper, script, "2 True\n2");
     wait_for("the descriptors", || helper.descriptors() == before);
 }
+
+#[test]
+fn a_burst_of_one_users_programs_is_served() {
+    let Some(_world) = World::new("a_burst_of_one_users_programs_is_served") else {
+        return;
+    };
+    let helper = Helper::start(&[]);
+    let before = helper.descriptors();
+    // More than one user may have waiting, all at once: a pipe that closes sends them off.
+    let script = "
+import os
+start, go = os.pipe()
+def run():
+    os.close(go)
+    os.read(start, 1)
+    ok = all(ask(STATE, tcp) == 2 for _ in range(10))
+    os._exit(0 if ok else 1)
+programs = []
+for _ in range(300):
+    program = os.fork()
+    if program == 0:
+        try:
+            run()
+        finally:
+            os._exit(1)
+    programs.append(program)
+os.close(go)
+print(sum(os.waitpid(program, 0)[1] != 0 for program in programs))
+";
+    abuse(&helper, script, "0");
+    wait_for("the descriptors", || helper.descriptors() == before);
+}

@@ -41,7 +41,16 @@ pub(super) struct Server {
 struct Client {
     socket: Socket,
     uid: u32,
+    pid: i32,
     deadline: Instant,
+}
+
+/// Whether a client is through.
+enum Served {
+    /// Answered, or gone.
+    Done,
+    /// Its request is still to come.
+    NotYet,
 }
 
 impl Users {
@@ -111,12 +120,17 @@ impl Server {
             .partition(|_| ready.next() == Some(true));
         self.clients = waiting;
         for client in ready {
+            // Once ready is enough: what is not there now does not come.
             self.serve_client(&client);
         }
     }
 
+    /// Bounded, so that newcomers do not keep the clients from being looked at.
     fn accept(&mut self) {
-        while self.clients.len() < MAX_CLIENTS {
+        for _ in 0..MAX_CLIENTS {
+            if self.clients.len() >= MAX_CLIENTS {
+                return;
+            }
             match self.listener.accept() {
                 Ok((socket, _)) => self.admit(socket),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -130,36 +144,52 @@ impl Server {
         }
     }
 
+    /// Most have sent their request by now: only those that have not take up room.
     fn admit(&mut self, socket: Socket) {
         let Some(peer) = sys::peer_credentials(&socket) else {
             return;
         };
-        let same_user = self.clients.iter().filter(|it| it.uid == peer.uid).count();
-        if same_user >= MAX_CLIENTS_PER_USER || socket.set_nonblocking(true).is_err() {
-            debug!(peer.uid, peer.pid, "too many clients of one user");
+        if socket.set_nonblocking(true).is_err() {
             return;
         }
         let client = Client {
             socket,
             uid: peer.uid,
+            pid: peer.pid,
             deadline: Instant::now() + CLIENT_TIMEOUT,
         };
+        match self.serve_client(&client) {
+            Served::Done => {}
+            Served::NotYet => self.keep(client),
+        }
+    }
+
+    /// A user with too many clients loses the one that has dawdled longest, not the newcomer.
+    fn keep(&mut self, client: Client) {
+        let is_same = |it: &Client| it.uid == client.uid;
+        if self.clients.iter().filter(|it| is_same(it)).count() >= MAX_CLIENTS_PER_USER
+            && let Some(oldest) = self.clients.iter().position(is_same)
+        {
+            let given_up = self.clients.remove(oldest);
+            debug!(given_up.uid, given_up.pid, "too many clients of one user");
+        }
         self.clients.push(client);
     }
 
-    fn serve_client(&mut self, client: &Client) {
+    fn serve_client(&mut self, client: &Client) -> Served {
         // One octet more than the longest message, so that a longer one shows.
         let mut message = [0; REQUEST_OCTETS + 1];
         // The descriptors are closed when they go out of scope, on every path.
         let (len, descriptors) = match sys::receive(&client.socket, &mut message) {
             Ok(received) => received,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Served::NotYet,
             Err(error) => {
                 debug!(%error, client.uid, "receiving a request");
-                return;
+                return Served::Done;
             }
         };
         if len == 0 {
-            return;
+            return Served::Done;
         }
         // Only now: a socket that is closed with a request unread loses the answer, too.
         let answer = if self.users.contains(client.uid) {
@@ -170,6 +200,7 @@ impl Server {
         };
         debug!(client.uid, ?answer, "answered");
         reply(&client.socket, answer);
+        Served::Done
     }
 
     fn answer(&mut self, message: &[u8], descriptors: &[OwnedFd]) -> Answer {
