@@ -38,8 +38,8 @@ doc: packages-build
 
 # Man pages and completions, written from the command lines themselves.
 manual: packages-build
-	$(CARGO) run --release --locked --quiet -p synhop --example manual -- target/manual
-	$(CARGO) run --release --locked --quiet -p synhop-node --example manual -- target/manual
+	$(CARGO) run --release --locked --quiet -p synhop --example synhop-manual -- target/manual
+	$(CARGO) run --release --locked --quiet -p synhop-node --example synhop-node-manual -- target/manual
 
 install: binaries manual
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS:%=target/release/%)

@@ -1,6 +1,6 @@
 //! Writes the man pages and shell completions of `synhop-node` to a folder, for `make install`.
 //!
-//! usage: manual FOLDER
+//! usage: synhop-node-manual FOLDER
 
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use synhop_node::cli::Cli;
 
 fn main() -> io::Result<()> {
     let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        return Err(io::Error::other("usage: manual FOLDER"));
+        return Err(io::Error::other("usage: synhop-node-manual FOLDER"));
     };
     std::fs::create_dir_all(&folder)?;
     clap_mangen::generate_to(Cli::command(), &folder)?;
