@@ -69,16 +69,23 @@ static __always_inline void mark_connect(struct bpf_sock_ops *skops)
 		mark->armed = SYNHOP_ARMED | (turned_on ? SYNHOP_OWNS_CALLBACKS : 0);
 }
 
-/* Each SYN, retransmitted ones too. The kernel also asks for other segments, and for none at all
- * when it works out the MSS: they get nothing. */
-static __always_inline void mark_reserve(struct bpf_sock_ops *skops)
+/* The mark whose option this segment is to carry: each SYN, retransmitted ones too. The kernel also
+ * asks for other segments, and for none at all when it works out the MSS: they get nothing. */
+static __always_inline struct synhop_mark *mark_for_segment(struct bpf_sock_ops *skops)
 {
 	struct synhop_mark *mark;
 
 	if (!segment_is(skops, TCP_FLAG_SYN))
-		return;
+		return 0;
 	mark = mark_of(skops);
-	if (!mark || !mark->armed)
+	return mark && mark->armed ? mark : 0;
+}
+
+static __always_inline void mark_reserve(struct bpf_sock_ops *skops)
+{
+	struct synhop_mark *mark = mark_for_segment(skops);
+
+	if (!mark)
 		return;
 	if (bpf_reserve_hdr_opt(skops, mark->option[1], 0))
 		count(SYNHOP_RESERVE_FAILED);
@@ -86,12 +93,9 @@ static __always_inline void mark_reserve(struct bpf_sock_ops *skops)
 
 static __always_inline void mark_write(struct bpf_sock_ops *skops)
 {
-	struct synhop_mark *mark;
+	struct synhop_mark *mark = mark_for_segment(skops);
 
-	if (!segment_is(skops, TCP_FLAG_SYN))
-		return;
-	mark = mark_of(skops);
-	if (!mark || !mark->armed)
+	if (!mark)
 		return;
 	/* The helper takes the length from the option itself. */
 	if (bpf_store_hdr_opt(skops, mark->option, sizeof(mark->option), 0)) {
