@@ -3,8 +3,8 @@
 //!
 //! The system wakes a sleeper some tens of microseconds late. So the thread
 //! sleeps until shortly before a frame is due and spins the rest, as long as
-//! its allowance for that lasts: two milliseconds at once, a twentieth of the
-//! time in the long run. Under bulk traffic the allowance is gone; the thread
+//! its allowance for that lasts: ten milliseconds at once (a few bursts of an
+//! initial window), an eighth of the time in the long run. Under bulk traffic the allowance is gone; the thread
 //! then sleeps at least 100 us at a time and delivers what has become due in
 //! one go. Nor does it ever stay awake for long: on a machine of two
 //! processors the programs under test need one, and a real-time thread that
@@ -146,8 +146,8 @@ enum Watch {
 }
 
 /// One part of so many may be spent spinning.
-const SPIN_SHARE: u64 = 20;
-const ALLOWANCE_NS: u64 = 2_000_000;
+const SPIN_SHARE: u64 = 8;
+const ALLOWANCE_NS: u64 = 10_000_000;
 const FIRST_GUESS_NS: u64 = 20_000;
 /// What returns sooner has not slept: others did not get the processor.
 const REAL_SLEEP_NS: u64 = 10_000;
@@ -159,5 +159,5 @@ const NAP_NS: u64 = 100_000;
 /// How often the rings are looked into while frames are on the way.
 const PATROL_NS: u64 = 500_000;
 /// How long the thread stays awake at most, and how long it then sleeps.
-const AWAKE_NS: u64 = 2_000_000;
+const AWAKE_NS: u64 = 10_000_000;
 const TIRED_NAP_NS: u64 = 250_000;
