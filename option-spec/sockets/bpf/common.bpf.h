@@ -6,6 +6,9 @@
 #define TCP_FLAG_SYN 0x02
 #define TCP_FLAG_ACK 0x10
 
+#define IPPROTO_TCP 6
+#define TCP_SYNCNT 7
+
 #define AF_INET 2
 #define AF_INET6 10
 
@@ -45,26 +48,26 @@ static __always_inline int segment_is(struct bpf_sock_ops *skops, __u32 flags)
 	return (skops->skb_tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == flags;
 }
 
-/* Asks for the two header callbacks. Returns whether they were off before: then they are ours to
- * turn off; negative when the kernel refuses. */
-static __always_inline int callbacks_on(struct bpf_sock_ops *skops)
+/* Asks for callbacks, BPF_SOCK_OPS_*_CB_FLAG. Returns those that were off before: they are ours to
+ * turn off; negative when the kernel refuses. A program that asks for one later finds it on, and
+ * the kernel has no count of who wants it: that one cannot be told from ours. */
+static __always_inline int callbacks_on(struct bpf_sock_ops *skops, int wanted)
 {
 	int flags = skops->bpf_sock_ops_cb_flags;
+	int missing = wanted & ~flags;
 
-	if (flags & BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG)
-		return 0;
-	if (bpf_sock_ops_cb_flags_set(skops, flags | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG)) {
+	if (missing && bpf_sock_ops_cb_flags_set(skops, flags | missing)) {
 		count(SYNHOP_CALLBACKS_FAILED);
 		return -1;
 	}
-	return 1;
+	return missing;
 }
 
-static __always_inline void callbacks_off(struct bpf_sock_ops *skops)
+static __always_inline void callbacks_off(struct bpf_sock_ops *skops, int unwanted)
 {
 	int flags = skops->bpf_sock_ops_cb_flags;
 
-	if (bpf_sock_ops_cb_flags_set(skops, flags & ~BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG))
+	if (bpf_sock_ops_cb_flags_set(skops, flags & ~unwanted))
 		count(SYNHOP_CALLBACKS_FAILED);
 }
 

@@ -4,7 +4,6 @@
 #ifndef SYNHOP_LISTEN_BPF_H
 #define SYNHOP_LISTEN_BPF_H
 
-#define IPPROTO_TCP 6
 #define IPV4_DESTINATION 16
 #define IPV6_NEXT_HEADER 6
 #define IPV6_DESTINATION 24
@@ -52,24 +51,37 @@ static __always_inline __u8 *listener_mark_of(struct bpf_sock_ops *skops)
 static __always_inline void listen_start(struct bpf_sock_ops *skops)
 {
 	__u8 *mark = listener_mark_of(skops);
+	int turned_on;
 
-	if (mark && callbacks_on(skops) >= 0)
-		*mark = SYNHOP_LISTENER_WATCHED;
+	if (!mark)
+		return;
+	turned_on = callbacks_on(skops, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+	if (turned_on >= 0)
+		*mark = turned_on ? SYNHOP_LISTENER_WATCHED : SYNHOP_LISTENER_SHARED;
+}
+
+/* Turns the header callbacks off that this socket has inherited, if they are ours. */
+static __always_inline void listen_no_more(struct bpf_sock_ops *skops)
+{
+	__u8 *mark = listener_mark_of(skops);
+
+	if (mark && *mark == SYNHOP_LISTENER_WATCHED)
+		callbacks_off(skops, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 }
 
 /* A connection of ours is established: no more header callbacks. With Fast Open this comes before
  * the SYN-ACK, at the SYN; they are needed once more. */
 static __always_inline void listen_established(struct bpf_sock_ops *skops)
 {
-	if (listener_mark_of(skops) && !(skops->skb_tcp_flags & TCP_FLAG_SYN))
-		callbacks_off(skops);
+	if (!(skops->skb_tcp_flags & TCP_FLAG_SYN))
+		listen_no_more(skops);
 }
 
 /* The first segment of a Fast Open connection behind its SYN-ACK. */
 static __always_inline void listen_child_sends(struct bpf_sock_ops *skops)
 {
-	if (segment_is(skops, TCP_FLAG_ACK) && listener_mark_of(skops))
-		callbacks_off(skops);
+	if (segment_is(skops, TCP_FLAG_ACK))
+		listen_no_more(skops);
 }
 
 static __always_inline int is_listener(const struct synhop_listener *key)

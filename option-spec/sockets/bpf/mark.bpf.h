@@ -48,6 +48,26 @@ static __always_inline int fill_source(struct bpf_sock_ops *skops, struct synhop
 	return 1;
 }
 
+/* No SYN carries the option any more, and nothing is asked of the kernel for this socket. */
+static __always_inline void mark_end(struct bpf_sock_ops *skops, struct synhop_mark *mark)
+{
+	if (mark->callbacks)
+		callbacks_off(skops, mark->callbacks);
+	mark->callbacks = 0;
+	mark->phase = SYNHOP_ENDED;
+}
+
+/* A socket can connect again after a failure or AF_UNSPEC. Its next peer is to hear nothing of the
+ * first one's flow unless userspace marks the socket anew. */
+static __always_inline void mark_forget(struct bpf_sock_ops *skops, struct synhop_mark *mark)
+{
+	struct bpf_sock *sk = skops->sk;
+
+	mark_end(skops, mark);
+	if (sk)
+		bpf_sk_storage_delete(&marks, sk);
+}
+
 /* Before the first SYN; address and port are chosen. */
 static __always_inline void mark_connect(struct bpf_sock_ops *skops)
 {
@@ -56,17 +76,33 @@ static __always_inline void mark_connect(struct bpf_sock_ops *skops)
 
 	if (!mark)
 		return;
-	/* The socket may connect a second time. */
-	mark->armed = 0;
-	mark->cookie_len = 0;
-	mark->progress = SYNHOP_MARKED;
+	if (mark->phase != SYNHOP_FRESH) {
+		mark_forget(skops, mark);
+		return;
+	}
+	mark->phase = SYNHOP_ENDED;
 	if ((mark->flags & SYNHOP_FILL_SOURCE) && !fill_source(skops, mark)) {
 		count(SYNHOP_SOURCE_UNAVAILABLE);
 		return;
 	}
-	turned_on = callbacks_on(skops);
-	if (turned_on >= 0)
-		mark->armed = SYNHOP_ARMED | (turned_on ? SYNHOP_OWNS_CALLBACKS : 0);
+	turned_on = callbacks_on(skops, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG |
+					BPF_SOCK_OPS_STATE_CB_FLAG);
+	if (turned_on < 0)
+		return;
+	mark->callbacks = turned_on;
+	mark->phase = SYNHOP_ARMED;
+}
+
+/* A connection that is given up, or dissolved, comes to this without being established. */
+static __always_inline void mark_state_changes(struct bpf_sock_ops *skops)
+{
+	struct synhop_mark *mark;
+
+	if (skops->args[1] != BPF_TCP_CLOSE)
+		return;
+	mark = mark_of(skops);
+	if (mark && mark->phase == SYNHOP_ARMED)
+		mark_end(skops, mark);
 }
 
 /* The mark whose option this segment is to carry: each SYN, retransmitted ones too. The kernel also
@@ -78,7 +114,7 @@ static __always_inline struct synhop_mark *mark_for_segment(struct bpf_sock_ops 
 	if (!segment_is(skops, TCP_FLAG_SYN))
 		return 0;
 	mark = mark_of(skops);
-	return mark && mark->armed ? mark : 0;
+	return mark && mark->phase == SYNHOP_ARMED ? mark : 0;
 }
 
 static __always_inline void mark_reserve(struct bpf_sock_ops *skops)
@@ -128,17 +164,31 @@ static __always_inline void read_reply(struct bpf_sock_ops *skops, struct synhop
 	}
 }
 
+/* Leaves the outcome where whoever has the socket can read it, without privilege and without asking
+ * the process that made the mark. Only the outcome that needs nobody's attention: a cookie has to
+ * be fetched and kept. */
+static __always_inline void publish(struct bpf_sock_ops *skops, const struct synhop_mark *mark)
+{
+	int sentinel = SYNHOP_PUBLISHED_UNDERSTOOD;
+
+	if (!(mark->flags & SYNHOP_PUBLISH) || mark->progress != SYNHOP_UNDERSTOOD ||
+	    mark->cookie_len)
+		return;
+	if (bpf_setsockopt(skops, IPPROTO_TCP, TCP_SYNCNT, &sentinel, sizeof(sentinel)))
+		count(SYNHOP_PUBLISH_FAILED);
+}
+
 static __always_inline void mark_established(struct bpf_sock_ops *skops)
 {
 	struct synhop_mark *mark = mark_of(skops);
 
-	if (!mark || !mark->armed)
+	if (!mark || mark->phase != SYNHOP_ARMED)
 		return;
-	if (mark->armed & SYNHOP_OWNS_CALLBACKS)
-		callbacks_off(skops);
-	mark->armed = 0;
-	if (mark->progress == SYNHOP_SYN_SENT)
-		read_reply(skops, mark);
+	mark_end(skops, mark);
+	if (mark->progress != SYNHOP_SYN_SENT)
+		return;
+	read_reply(skops, mark);
+	publish(skops, mark);
 }
 
 #endif

@@ -20,6 +20,9 @@ int synhop(struct bpf_sock_ops *skops)
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		mark_established(skops);
 		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		mark_state_changes(skops);
+		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		listen_start(skops);
 		break;

@@ -12,11 +12,20 @@
 
 /* synhop_mark.flags: put the socket's own IPv4 address and port where the option has its source. */
 #define SYNHOP_FILL_SOURCE 1
+/* synhop_mark.flags: tell "understood" by the socket's own TCP_SYNCNT, too. */
+#define SYNHOP_PUBLISH 2
 
-/* synhop_mark.armed, written by the program alone. */
-#define SYNHOP_ARMED 1
-/* The header callbacks were off before: they are ours to turn off. */
-#define SYNHOP_OWNS_CALLBACKS 2
+/* The TCP_SYNCNT that tells it. It counts the SYN's retransmissions and has no meaning once the
+ * connection is established; nobody lets a connect() take 121 of them, which is hours. */
+#define SYNHOP_PUBLISHED_UNDERSTOOD 121
+
+/* A mark is good for one connection. Written by the program, but for the first. */
+enum synhop_phase {
+	SYNHOP_FRESH = 0,
+	/* The handshake runs: SYNs carry the option. */
+	SYNHOP_ARMED = 1,
+	SYNHOP_ENDED = 2,
+};
 
 enum synhop_progress {
 	SYNHOP_MARKED = 0,
@@ -28,15 +37,17 @@ enum synhop_progress {
 /* Hangs on a marked socket: socket storage, written by userspace before connect(). */
 struct synhop_mark {
 	__u8 flags;
-	__u8 armed;
+	__u8 phase; /* enum synhop_phase */
 	__u8 progress; /* enum synhop_progress */
 	__u8 cookie_len; /* of the reply: 0 or 4 */
+	__u8 callbacks; /* those that were off before and are on now: ours to turn off */
+	__u8 zero[3];
 	__u8 cookie[4];
 	__u8 option[SYNHOP_OPTION_MAX]; /* kind first; option[1] is its length */
 };
-_Static_assert(sizeof(struct synhop_mark) == 48, "synhop_mark");
-_Static_assert(__builtin_offsetof(struct synhop_mark, cookie) == 4, "synhop_mark.cookie");
-_Static_assert(__builtin_offsetof(struct synhop_mark, option) == 8, "synhop_mark.option");
+_Static_assert(sizeof(struct synhop_mark) == 52, "synhop_mark");
+_Static_assert(__builtin_offsetof(struct synhop_mark, cookie) == 8, "synhop_mark.cookie");
+_Static_assert(__builtin_offsetof(struct synhop_mark, option) == 12, "synhop_mark.option");
 
 /* A listener's address as it is on the wire, IPv4 as ::ffff:a.b.c.d, port in host order. Any
  * IPv4 address is ::ffff:0.0.0.0, any IPv6 address is :: */
@@ -51,9 +62,12 @@ _Static_assert(__builtin_offsetof(struct synhop_listener, address) == 8, "synhop
 _Static_assert(__builtin_offsetof(struct synhop_listener, port) == 24, "synhop_listener.port");
 
 /* What hangs on a listener: userspace writes the first before listen(), the program answers with
- * the second, so that userspace knows that it is effective. */
+ * one of the others, so that userspace knows that it is effective. */
 #define SYNHOP_LISTENER_MARKED 1
+/* The header callbacks are ours to turn off in the sockets that inherit them. */
 #define SYNHOP_LISTENER_WATCHED 2
+/* Another program had turned them on before: they are left to it. */
+#define SYNHOP_LISTENER_SHARED 3
 
 /* A SYN that carries the option and came to a listener of ours: its IP and TCP headers. */
 struct synhop_event {
@@ -73,7 +87,8 @@ enum synhop_counter {
 	SYNHOP_CALLBACKS_FAILED = 5,
 	SYNHOP_SOURCE_UNAVAILABLE = 6,
 	SYNHOP_MALFORMED = 7,
-	SYNHOP_COUNTERS = 8,
+	SYNHOP_PUBLISH_FAILED = 8,
+	SYNHOP_COUNTERS = 9,
 };
 
 #endif

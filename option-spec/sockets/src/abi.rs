@@ -9,6 +9,14 @@ pub(crate) const HEADERS_MAX_OCTETS: usize = 120;
 
 /// [`Mark::flags`]: the program fills the socket's own address and port in.
 pub(crate) const FILL_SOURCE: u8 = 1;
+/// [`Mark::flags`]: the program tells "understood" by `TCP_SYNCNT`, too.
+pub(crate) const PUBLISH: u8 = 2;
+
+/// The `TCP_SYNCNT` that tells it.
+pub(crate) const PUBLISHED_UNDERSTOOD: u8 = 121;
+
+/// [`Mark::phase`] of a mark that has not been used.
+pub(crate) const FRESH: u8 = 0;
 
 /// [`Mark::progress`].
 pub(crate) mod progress {
@@ -23,21 +31,25 @@ pub(crate) mod progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) flags: u8,
-    pub(crate) armed: u8,
+    pub(crate) phase: u8,
     pub(crate) progress: u8,
     pub(crate) cookie_len: u8,
+    pub(crate) callbacks: u8,
+    pub(crate) zero: [u8; 3],
     pub(crate) cookie: [u8; 4],
     pub(crate) option: [u8; OPTION_MAX_OCTETS],
 }
 
-const _: () = assert!(size_of::<Mark>() == 48);
-const _: () = assert!(offset_of!(Mark, cookie) == 4);
-const _: () = assert!(offset_of!(Mark, option) == 8);
+const _: () = assert!(size_of::<Mark>() == 52);
+const _: () = assert!(offset_of!(Mark, cookie) == 8);
+const _: () = assert!(offset_of!(Mark, option) == 12);
 
 /// What hangs on a listener before `listen()`.
 pub(crate) const LISTENER_MARKED: u8 = 1;
 /// What the program makes of it.
 pub(crate) const LISTENER_WATCHED: u8 = 2;
+/// The same, where another program had asked for the header callbacks before.
+pub(crate) const LISTENER_SHARED: u8 = 3;
 
 /// Where a listener listens, as it is on the wire.
 #[repr(C)]
@@ -69,4 +81,5 @@ pub(crate) mod counter {
     pub(crate) const CALLBACKS_FAILED: u32 = 5;
     pub(crate) const SOURCE_UNAVAILABLE: u32 = 6;
     pub(crate) const MALFORMED: u32 = 7;
+    pub(crate) const PUBLISH_FAILED: u32 = 8;
 }

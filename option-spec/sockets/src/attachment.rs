@@ -11,14 +11,15 @@ use aya::maps::{HashMap, MapData, SkStorage};
 use socket2::Socket;
 use synhop_option::{Kind, SynOption};
 
-use crate::abi::{LISTENER_MARKED, LISTENER_WATCHED, ListenerKey, Mark};
+use crate::abi::{LISTENER_MARKED, LISTENER_SHARED, LISTENER_WATCHED, ListenerKey, Mark};
 use crate::cgroup::Cgroup;
 use crate::counters::{CounterMap, Counters};
 use crate::error::{AttachError, map_io};
 use crate::event::{SynEvent, SynEvents, saved_syn};
 use crate::listen::{self, ListenError};
 use crate::loader::{self, LISTENERS_MAX};
-use crate::mark::{self, MarkError, MarkState, Progress, SourceFill};
+use crate::mark::{self, MarkError, MarkState, Outcome, Progress, SourceFill};
+use crate::tcp_socket::TcpSocket;
 use crate::{self_test, sys};
 
 /// What to attach, and where.
@@ -91,7 +92,8 @@ impl Attachment {
     }
 
     /// Has `option` sent in the SYN of this TCP socket, and in its retransmissions. To be called
-    /// before `connect()`; a second call replaces the first.
+    /// before `connect()`; a second call replaces the first. It is good for one connection: a
+    /// further `connect()` of the socket, after a failure too, sends no option and drops the mark.
     ///
     /// Whether it went out tells [`mark_state`](Self::mark_state) after `connect()`: see
     /// [`Progress::Marked`]. With Linux's usual options (timestamps on) 20 octets are left; forms of
@@ -102,10 +104,21 @@ impl Attachment {
         option: &SynOption,
         source: SourceFill,
     ) -> Result<(), MarkError> {
-        mark::require_tcp(&fd)?;
-        let mark = mark::encode(option, source, self.kind)?;
+        self.mark_tcp(TcpSocket::check(&fd)?, option, source, Outcome::Asked)
+    }
+
+    /// [`mark`](Self::mark) for a socket that is known to be one of TCP, which saves two system
+    /// calls, and with a choice how its outcome is told.
+    pub fn mark_tcp(
+        &self,
+        socket: TcpSocket<'_>,
+        option: &SynOption,
+        source: SourceFill,
+        outcome: Outcome,
+    ) -> Result<(), MarkError> {
+        let mark = mark::encode(option, source, outcome, self.kind)?;
         lock(&self.marks)
-            .insert(&fd.as_fd(), mark, 0)
+            .insert(&socket.as_fd(), mark, 0)
             .map_err(|error| MarkError::Io(map_io(error)))
     }
 
@@ -117,7 +130,7 @@ impl Attachment {
         }
     }
 
-    /// What became of the mark; `None` if the socket has none.
+    /// What became of the mark; `None` if the socket has none, or has connected again since.
     ///
     /// Once `connect()` has succeeded, or the socket is writable, the answer is final.
     pub fn mark_state(&self, fd: impl AsFd) -> io::Result<Option<MarkState>> {
@@ -164,10 +177,9 @@ impl Attachment {
         let mark = lock(&self.listener_marks)
             .get(&socket.as_fd(), 0)
             .map_err(|error| ListenError::io("reading the listener's mark")(map_io(error)))?;
-        if mark == LISTENER_WATCHED {
-            Ok(())
-        } else {
-            Err(ListenError::NotEffective)
+        match mark {
+            LISTENER_WATCHED | LISTENER_SHARED => Ok(()),
+            _ => Err(ListenError::NotEffective),
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Counters {
     /// SYNs at our listeners whose option has a length of no form, or is there for both families:
     /// no reply, but an event.
     pub malformed: u64,
+    /// An outcome was to be published on its socket and the kernel refused.
+    pub publish_failed: u64,
 }
 
 /// The map they are in.
@@ -48,6 +50,7 @@ impl CounterMap {
             callbacks_failed: self.get(counter::CALLBACKS_FAILED)?,
             source_unavailable: self.get(counter::SOURCE_UNAVAILABLE)?,
             malformed: self.get(counter::MALFORMED)?,
+            publish_failed: self.get(counter::PUBLISH_FAILED)?,
         })
     }
 

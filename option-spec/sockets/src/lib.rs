@@ -39,6 +39,7 @@ mod loader;
 mod mark;
 mod self_test;
 mod sys;
+mod tcp_socket;
 
 pub use attachment::{Attachment, Config};
 pub use cgroup::Cgroup;
@@ -46,7 +47,8 @@ pub use counters::Counters;
 pub use error::AttachError;
 pub use event::{SynEvent, SynEvents, saved_syn};
 pub use listen::ListenError;
-pub use mark::{MarkError, MarkState, Progress, SourceFill};
+pub use mark::{MarkError, MarkState, Outcome, PUBLISHED_UNDERSTOOD, Progress, SourceFill};
 pub use self_test::SelfTestError;
+pub use tcp_socket::TcpSocket;
 
 use error::map_io;

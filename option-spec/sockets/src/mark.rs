@@ -2,12 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 
-use socket2::{Domain, Protocol, SockRef};
 use synhop_option::{BufferTooSmall, Cookie, Kind, Segment, SynOption, syn_option};
 
-use crate::abi::{self, FILL_SOURCE, Mark, OPTION_MAX_OCTETS};
+use crate::abi::{self, FILL_SOURCE, FRESH, Mark, OPTION_MAX_OCTETS, PUBLISH};
 
 /// Where the source in a form that has one comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +19,25 @@ pub enum SourceFill {
     /// What the option says: a node names its client, not itself.
     AsGiven,
 }
+
+/// How one learns what became of a mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// By [`mark_state`](crate::Attachment::mark_state) alone: for those who have the attachment.
+    Asked,
+    /// On the socket itself, too, for a process that has the socket and not the attachment, without
+    /// privilege: once established with a node that gave no cookie, the socket's `TCP_SYNCNT` reads
+    /// [`PUBLISHED_UNDERSTOOD`]. Anything else says nothing: ask.
+    ///
+    /// `TCP_SYNCNT` has no effect on an established connection, but on a later `connect()` of the
+    /// same socket: whoever reads the outcome has to put the value back that was there before. If
+    /// that was the sentinel, the outcome cannot be read and must not be published.
+    Published,
+}
+
+/// What `TCP_SYNCNT` reads when the outcome is [published](Outcome::Published). The greatest value
+/// that can be set is 127; 121 retransmissions of a SYN would take four hours.
+pub const PUBLISHED_UNDERSTOOD: u8 = abi::PUBLISHED_UNDERSTOOD;
 
 /// How far a marked socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +105,7 @@ const SOURCE_PORT: std::ops::Range<usize> = 12..14;
 pub(crate) fn encode(
     option: &SynOption,
     source: SourceFill,
+    outcome: Outcome,
     kind: Kind,
 ) -> Result<Mark, MarkError> {
     let len_octets = option.len_octets();
@@ -95,16 +113,22 @@ pub(crate) fn encode(
         return Err(MarkError::NoRoom { len_octets });
     }
     let port_is_zero = option.claimed_source().is_some_and(|it| it.port() == 0);
-    let flags = match (source, option) {
+    let source_flag = match (source, option) {
         (SourceFill::AsGiven, _) if port_is_zero => return Err(MarkError::SourcePortZero),
         (SourceFill::FromSocket, SynOption::V4 { .. }) => FILL_SOURCE,
         (SourceFill::AsGiven | SourceFill::FromSocket, _) => 0,
     };
+    let outcome_flag = match outcome {
+        Outcome::Asked => 0,
+        Outcome::Published => PUBLISH,
+    };
     let mut mark = Mark {
-        flags,
-        armed: 0,
+        flags: source_flag | outcome_flag,
+        phase: FRESH,
         progress: abi::progress::MARKED,
         cookie_len: 0,
+        callbacks: 0,
+        zero: [0; 3],
         cookie: [0; 4],
         option: [0; OPTION_MAX_OCTETS],
     };
@@ -144,19 +168,6 @@ fn progress(mark: &Mark) -> Option<Progress> {
             cookie: (mark.cookie_len == 4).then(|| Cookie::from_octets(mark.cookie)),
         }),
         _ => None,
-    }
-}
-
-/// Refuses what is no TCP socket: the kernel would store the mark on any socket, to no effect.
-pub(crate) fn require_tcp(fd: &impl AsFd) -> Result<(), MarkError> {
-    let socket = SockRef::from(fd);
-    let domain = socket.domain()?;
-    if (domain == Domain::IPV4 || domain == Domain::IPV6)
-        && socket.protocol()? == Some(Protocol::TCP)
-    {
-        Ok(())
-    } else {
-        Err(MarkError::NotTcp)
     }
 }
 
@@ -202,7 +213,7 @@ mod tests {
         ];
         for option in options {
             for source in [SourceFill::FromSocket, SourceFill::AsGiven] {
-                let mark = encode(&option, source, KIND).expect("fits");
+                let mark = encode(&option, source, Outcome::Published, KIND).expect("fits");
                 let expected = MarkState {
                     option,
                     progress: Progress::Marked,
@@ -214,10 +225,10 @@ mod tests {
 
     #[test]
     fn a_source_yet_to_be_filled_in_may_be_missing() {
-        let mark = encode(&unfilled(), SourceFill::FromSocket, KIND).expect("fits");
+        let mark = encode(&unfilled(), SourceFill::FromSocket, Outcome::Asked, KIND).expect("fits");
         let state = decode(&mark, KIND).expect("ours");
         assert_eq!(state.option, unfilled());
-        let error = encode(&unfilled(), SourceFill::AsGiven, KIND);
+        let error = encode(&unfilled(), SourceFill::AsGiven, Outcome::Asked, KIND);
         assert!(matches!(error, Err(MarkError::SourcePortZero)), "{error:?}");
     }
 
@@ -228,7 +239,7 @@ mod tests {
             source: SocketAddrV6::new(host, 54_321, 0, 0),
             destination: V6Destination::new(host, 443).expect("legal"),
         };
-        let error = encode(&option, SourceFill::AsGiven, KIND);
+        let error = encode(&option, SourceFill::AsGiven, Outcome::Asked, KIND);
         assert!(
             matches!(error, Err(MarkError::NoRoom { len_octets: 40 })),
             "{error:?}"
@@ -237,7 +248,8 @@ mod tests {
 
     #[test]
     fn progress_is_read_with_its_cookie() {
-        let mut mark = encode(&unfilled(), SourceFill::FromSocket, KIND).expect("fits");
+        let mut mark =
+            encode(&unfilled(), SourceFill::FromSocket, Outcome::Asked, KIND).expect("fits");
         let mut progress = |number, cookie_len| {
             (mark.progress, mark.cookie_len, mark.cookie) = (number, cookie_len, [1, 2, 3, 4]);
             decode(&mark, KIND).map(|state| state.progress)

@@ -4,6 +4,8 @@
 mod forms;
 mod latency;
 mod limits;
+mod once;
+mod outcome;
 mod peers;
 mod support;
 mod wire;

@@ -7,7 +7,8 @@ use crate::support::capture::Capture;
 use crate::support::craft::Crafted;
 use crate::support::*;
 use synhop_option::{Extra, Segment};
-use synhop_sockets::{AttachError, Attachment, Config, Progress, SelfTestError, SourceFill};
+use synhop_sockets::{AttachError, Attachment, Config, Outcome, Progress, SelfTestError};
+use synhop_sockets::{SourceFill, TcpSocket};
 
 #[test]
 fn an_unmarked_socket_carries_nothing() {
@@ -84,13 +85,22 @@ fn an_unlistened_node_is_silent() {
 
 /// The listener swallows all it gets; the SYN-ACK comes from a raw socket.
 fn answer(reply: impl FnOnce(&[u8]) -> Vec<u8>) -> (Attachment, socket2::Socket) {
+    answer_to(reply, Outcome::Asked)
+}
+
+pub(crate) fn answer_to(
+    reply: impl FnOnce(&[u8]) -> Vec<u8>,
+    outcome: Outcome,
+) -> (Attachment, socket2::Socket) {
     let attachment = attach();
     let (listener, at) = bound("127.0.0.2:0");
     listener.attach_filter(&sys::drop_all()).expect("a filter");
     listener.listen(8).expect("listen");
     let capture = Capture::start();
     let client = tcp(at);
-    let marked = attachment.mark(&client, &v4(Extra::Nothing), SourceFill::FromSocket);
+    let socket = TcpSocket::check(&client).expect("TCP");
+    let (option, source) = (v4(Extra::Nothing), SourceFill::FromSocket);
+    let marked = attachment.mark_tcp(socket, &option, source, outcome);
     marked.expect("mark");
     client.set_nonblocking(true).expect("O_NONBLOCK");
     client.connect(&at.into()).expect_err("in progress");

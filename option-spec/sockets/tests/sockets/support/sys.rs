@@ -58,6 +58,32 @@ pub(crate) fn readable(fd: impl AsFd, deadline: Instant) -> bool {
     ready > 0
 }
 
+/// How often the kernel would send the socket's SYN again.
+pub(crate) fn syn_count(socket: &Socket) -> c_int {
+    let mut count: c_int = 0;
+    let mut len = socklen_t::try_from(size_of::<c_int>()).unwrap_or(0);
+    // SAFETY: `count` is writable for `len` octets, and both live through the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_SYNCNT,
+            (&raw mut count).cast(),
+            &raw mut len,
+        )
+    };
+    check(result).expect("TCP_SYNCNT");
+    count
+}
+
+/// Ends the socket's association, so that it can connect again.
+pub(crate) fn dissolve(socket: &Socket) -> io::Result<()> {
+    // All zero: AF_UNSPEC.
+    let address = [0_u64; 2];
+    // SAFETY: 16 octets that say AF_UNSPEC, the size of a struct sockaddr.
+    check(unsafe { libc::connect(socket.as_raw_fd(), address.as_ptr().cast(), 16) })
+}
+
 /// A classic BPF program that drops every packet.
 pub(crate) fn drop_all() -> [SockFilter; 1] {
     const RETURN: u16 = 0x06; // BPF_RET | BPF_K
