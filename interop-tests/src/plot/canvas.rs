@@ -39,6 +39,18 @@ pub(super) struct Font {
     pub(super) bold: bool,
 }
 
+const TITLE: Font = Font {
+    size: 34.0,
+    color: INK,
+    bold: true,
+};
+/// Subtitles, and what explains a line or colour.
+pub(super) const NOTE: Font = Font {
+    size: 22.0,
+    color: GREY,
+    bold: false,
+};
+
 /// Which point of a text its place means.
 #[derive(Clone, Copy)]
 pub(super) enum Anchor {
@@ -68,6 +80,12 @@ impl<'a> Canvas<'a> {
 
     pub(super) fn finish(self) -> Result<(), PlotError> {
         self.area.present().map_err(draw_error)
+    }
+
+    /// What is shown and how it was measured, at the top.
+    pub(super) fn heading(&self, title: &str, subtitle: &str) -> Result<(), PlotError> {
+        self.text(title, (60.0, 54.0), TITLE, Anchor::Start)?;
+        self.text(subtitle, (60.0, 100.0), NOTE, Anchor::Start)
     }
 
     /// A line through `points`; nothing where they all are one pixel.

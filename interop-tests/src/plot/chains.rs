@@ -1,7 +1,7 @@
 //! Transfer time over the number of nodes: one line for each size, the model dashed on top of it.
 
 use super::PlotError;
-use super::canvas::{Anchor, At, Canvas, FAINT, Font, GREY, INK, Stroke, spread};
+use super::canvas::{Anchor, At, Canvas, FAINT, Font, GREY, INK, NOTE, Stroke, spread};
 use crate::stats::millis;
 use plotters::style::RGBColor;
 use std::time::Duration;
@@ -45,16 +45,6 @@ const WIDTH: u32 = 1600;
 const HEIGHT: u32 = 1040;
 /// The plotting field: left, top, right, bottom.
 const FIELD: (f64, f64, f64, f64) = (190.0, 190.0, 1330.0, 900.0);
-const TITLE: Font = Font {
-    size: 34.0,
-    color: INK,
-    bold: true,
-};
-const SUBTITLE: Font = Font {
-    size: 22.0,
-    color: GREY,
-    bold: false,
-};
 const LABEL: Font = Font {
     size: 22.0,
     color: INK,
@@ -78,8 +68,7 @@ impl ChainPlot {
         let scale = Scale::of(&self.series)?;
         let mut svg = String::new();
         let canvas = Canvas::new(&mut svg, WIDTH, HEIGHT)?;
-        canvas.text(&self.title, (60.0, 54.0), TITLE, Anchor::Start)?;
-        canvas.text(&self.subtitle, (60.0, 100.0), SUBTITLE, Anchor::Start)?;
+        canvas.heading(&self.title, &self.subtitle)?;
         draw_key(&canvas)?;
         scale.draw_axes(&canvas)?;
         let colored = || self.series.iter().zip(COLORS.iter().copied().cycle());
@@ -203,7 +192,7 @@ fn draw_key(canvas: &Canvas<'_>) -> Result<(), PlotError> {
     canvas.text(
         "measured: median, bar from shortest to longest",
         (134.0, y),
-        SUBTITLE,
+        NOTE,
         Anchor::Start,
     )?;
     canvas.dashes(
@@ -213,7 +202,7 @@ fn draw_key(canvas: &Canvas<'_>) -> Result<(), PlotError> {
             width: 2,
         },
     )?;
-    canvas.text("model", (784.0, y), SUBTITLE, Anchor::Start)
+    canvas.text("model", (784.0, y), NOTE, Anchor::Start)
 }
 
 fn draw_measured(

@@ -59,16 +59,6 @@ const WIDTH: u32 = 1700;
 const HEIGHT: u32 = 1300;
 /// Left, top, right, bottom of where arrows are.
 const FIELD: (f64, f64, f64, f64) = (270.0, 230.0, 1540.0, 1190.0);
-const TITLE: Font = Font {
-    size: 34.0,
-    color: INK,
-    bold: true,
-};
-const SUBTITLE: Font = Font {
-    size: 22.0,
-    color: GREY,
-    bold: false,
-};
 const HOST: Font = Font {
     size: 24.0,
     color: PAPER,
@@ -118,8 +108,7 @@ impl Ladder {
         let scale = Scale::of(self)?;
         let mut svg = String::new();
         let canvas = Canvas::new(&mut svg, WIDTH, HEIGHT)?;
-        canvas.text(&self.title, (60.0, 54.0), TITLE, Anchor::Start)?;
-        canvas.text(&self.subtitle, (60.0, 100.0), SUBTITLE, Anchor::Start)?;
+        canvas.heading(&self.title, &self.subtitle)?;
         scale.draw_time_axis(&canvas)?;
         self.draw_hosts(&canvas, &scale)?;
         for arrow in &self.arrows {
