@@ -20,7 +20,7 @@ pub enum LabError {
     NotRoot,
     /// A program of this workspace has not been built.
     #[error(
-        "{name} not found (looked in {looked_in:?}): run `make build`, or set SYNHOP_BIN_DIR \
+        "{name} not found (looked in {looked_in:?}): run `make`, or set SYNHOP_BIN_DIR \
          to the folder that holds it"
     )]
     NotBuilt {
