@@ -20,7 +20,8 @@ mod verdicts;
 pub use judge::{Completion, Judgement, Why, judge};
 pub use policy::{Decision, Fallback, PassReason, Policy, SocketKind};
 pub use protocol::{
-    ANSWER_OCTETS, Answer, Flow, Progress, ProtocolError, REQUEST_OCTETS, Refusal, Request,
+    ANSWER_OCTETS, Answer, Flow, Outcome, PUBLISHED_UNDERSTOOD, Progress, ProtocolError,
+    REQUEST_OCTETS, Refusal, Request,
 };
 pub use routes::{MAX_ROUTES, NextHop, Route, RouteError, Routes};
 pub use settings::{Settings, SettingsError, names};

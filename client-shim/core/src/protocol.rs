@@ -5,8 +5,8 @@
 //! so that IPv6 flows need no new layout.
 //!
 //! ```text
-//! request   0      4        5   6     8                   24    26    28            44    46    48
-//!           "SYNH" version  op  zero  destination address port  zero  proxy address port  zero
+//! request   0      4        5   6        7     8            24    26    28     44    46    48
+//!           "SYNH" version  op  outcome  zero  destination  port  zero  proxy  port  zero
 //! answer    0      4        5       6         7     8                    24    26    28
 //!           "SYNH" version  status  progress  zero  destination address  port  zero
 //! ```
@@ -29,6 +29,13 @@ const OP_MARK: u8 = 1;
 const OP_STATE: u8 = 2;
 const OP_UNMARK: u8 = 3;
 
+const OUTCOME_ASKED: u8 = 0;
+const OUTCOME_PUBLISHED: u8 = 1;
+
+/// The socket's `TCP_SYNCNT` once it is established with a node, when [`Outcome::Published`] was
+/// asked for and there is nothing more to know.
+pub const PUBLISHED_UNDERSTOOD: u8 = 121;
+
 const STATUS_DONE: u8 = 0;
 const STATUS_FLOW: u8 = 1;
 const STATUS_UNMARKED: u8 = 2;
@@ -44,11 +51,23 @@ pub enum Request {
         destination: V4Destination,
         /// The node that the SYN will be sent to.
         proxy: SocketAddrV4,
+        /// How the client will learn what became of it.
+        outcome: Outcome,
     },
     /// What became of the mark?
     State,
     /// No SYN of the socket shall carry an option.
     Unmark,
+}
+
+/// How a client learns what became of its mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// By [`Request::State`].
+    Asked,
+    /// If a node took the flow, by [`PUBLISHED_UNDERSTOOD`] on the socket; otherwise by
+    /// [`Request::State`].
+    Published,
 }
 
 /// The helper's answer.
@@ -118,7 +137,7 @@ pub enum ProtocolError {
     /// A version that is not spoken here.
     #[error("protocol version {0}")]
     Version(u8),
-    /// An operation, status or progress that does not exist.
+    /// An operation, outcome, status or progress that does not exist.
     #[error("unknown code {0}")]
     Code(u8),
     /// An address that is not IPv4, or none that a flow can have.
@@ -131,8 +150,16 @@ impl Request {
     pub fn emit(&self) -> [u8; REQUEST_OCTETS] {
         let mut out = [0; REQUEST_OCTETS];
         match self {
-            Self::Mark { destination, proxy } => {
+            Self::Mark {
+                destination,
+                proxy,
+                outcome,
+            } => {
                 put_head(&mut out, OP_MARK);
+                out[6] = match outcome {
+                    Outcome::Asked => OUTCOME_ASKED,
+                    Outcome::Published => OUTCOME_PUBLISHED,
+                };
                 put_address(&mut out[8..26], destination.get());
                 put_address(&mut out[28..46], *proxy);
             }
@@ -149,6 +176,11 @@ impl Request {
             OP_MARK => Ok(Self::Mark {
                 destination: destination(&octets[8..26])?,
                 proxy: address(&octets[28..46])?,
+                outcome: match octets[6] {
+                    OUTCOME_ASKED => Outcome::Asked,
+                    OUTCOME_PUBLISHED => Outcome::Published,
+                    other => return Err(ProtocolError::Code(other)),
+                },
             }),
             OP_STATE => Ok(Self::State),
             OP_UNMARK => Ok(Self::Unmark),
@@ -316,6 +348,7 @@ mod tests {
                 0 => Self::Mark {
                     destination: any_destination(g),
                     proxy: SocketAddrV4::new(u32::arbitrary(g).into(), u16::arbitrary(g)),
+                    outcome: *g.choose(&[Outcome::Asked, Outcome::Published]).unwrap(),
                 },
                 1 => Self::State,
                 _ => Self::Unmark,
@@ -381,8 +414,9 @@ mod tests {
         let request = Request::Mark {
             destination: V4Destination::new(v4("198.51.100.1:443")).unwrap(),
             proxy: v4("192.0.2.7:7000"),
+            outcome: Outcome::Published,
         };
-        let golden = b"SYNH\x01\x01\0\0\
+        let golden = b"SYNH\x01\x01\x01\0\
             \0\0\0\0\0\0\0\0\0\0\xff\xff\xc6\x33\x64\x01\x01\xbb\0\0\
             \0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\x00\x02\x07\x1b\x58\0\0";
         assert_eq!(&request.emit(), golden);

@@ -1,6 +1,7 @@
 //! The sockets of this process that go through a proxy.
 
 use core::net::{Ipv4Addr, SocketAddrV4};
+use core::num::NonZeroU8;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Sets of the table. A power of two.
@@ -20,6 +21,9 @@ pub struct Entry {
     pub destination: SocketAddrV4,
     /// How far it is.
     pub phase: Phase,
+    /// The `TCP_SYNCNT` to put back when the outcome has been read from there; `None`: the outcome
+    /// is not published, or has been read.
+    pub syn_count: Option<NonZeroU8>,
 }
 
 /// How far a socket is on its way through a proxy.
@@ -95,13 +99,14 @@ impl Tracking {
         }
     }
 
-    /// Forgets the socket. Tells whether it was known.
-    pub fn remove(&self, cookie: u64) -> bool {
-        self.slot(cookie).is_some_and(|slot| {
-            slot.cookie
-                .compare_exchange(cookie, FREE, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-        })
+    /// Forgets the socket. Tells what was known of it.
+    pub fn remove(&self, cookie: u64) -> Option<Entry> {
+        let slot = self.slot(cookie)?;
+        let entry = slot.entry.load(Ordering::Acquire);
+        slot.cookie
+            .compare_exchange(cookie, FREE, Ordering::AcqRel, Ordering::Relaxed)
+            .ok()
+            .map(|_| unpack(entry))
     }
 
     fn slot(&self, cookie: u64) -> Option<&Slot> {
@@ -137,18 +142,21 @@ impl Slot {
     }
 }
 
-/// Address, port and phase in one word, so that no reader sees half of an entry.
+/// Address, port, count and phase in one word, so that no reader sees half of an entry.
 fn pack(entry: Entry) -> u64 {
     let phase = match entry.phase {
         Phase::Connecting => 0,
         Phase::Proxied => 1,
     };
     let Entry { destination, .. } = entry;
-    u64::from(u32::from(*destination.ip())) << 32 | u64::from(destination.port()) << 16 | phase
+    u64::from(u32::from(*destination.ip())) << 32
+        | u64::from(destination.port()) << 16
+        | u64::from(entry.syn_count.map_or(0, NonZeroU8::get)) << 8
+        | phase
 }
 
 fn unpack(word: u64) -> Entry {
-    let [ip @ .., port_high, port_low, _, phase] = word.to_be_bytes();
+    let [ip @ .., port_high, port_low, syn_count, phase] = word.to_be_bytes();
     let port = u16::from_be_bytes([port_high, port_low]);
     Entry {
         destination: SocketAddrV4::new(Ipv4Addr::from(ip), port),
@@ -157,6 +165,7 @@ fn unpack(word: u64) -> Entry {
         } else {
             Phase::Proxied
         },
+        syn_count: NonZeroU8::new(syn_count),
     }
 }
 
@@ -173,6 +182,7 @@ mod tests {
         Entry {
             destination: SocketAddrV4::new([198, 51, 100, 1].into(), port),
             phase: Phase::Connecting,
+            syn_count: NonZeroU8::new(6),
         }
     }
 
@@ -190,8 +200,8 @@ mod tests {
         table.put(7, proxied);
         assert_eq!(table.get(7), Some(proxied));
         assert_eq!(table.get(7 + SETS as u64), Some(entry(2)));
-        assert!(table.remove(7));
-        assert!(!table.remove(7));
+        assert_eq!(table.remove(7), Some(proxied));
+        assert_eq!(table.remove(7), None);
         assert_eq!(table.get(7), None);
     }
 
@@ -216,9 +226,11 @@ mod tests {
     }
 
     quickcheck! {
-        fn pack_then_unpack_is_identity(ip: u32, port: u16, done: bool) -> bool {
+        fn pack_then_unpack_is_identity(ip: u32, port: u16, count: u8, done: bool) -> bool {
             let phase = if done { Phase::Proxied } else { Phase::Connecting };
-            let entry = Entry { destination: SocketAddrV4::new(ip.into(), port), phase };
+            let destination = SocketAddrV4::new(ip.into(), port);
+            let syn_count = NonZeroU8::new(count);
+            let entry = Entry { destination, phase, syn_count };
             unpack(pack(entry)) == entry
         }
 
@@ -230,7 +242,7 @@ mod tests {
                 if put {
                     table.put(cookie, entry(port));
                     model.insert(cookie, entry(port));
-                } else if table.remove(cookie) != model.remove(&cookie).is_some() {
+                } else if table.remove(cookie) != model.remove(&cookie) {
                     return false;
                 }
                 table.get(cookie) == model.get(&cookie).copied()

@@ -1,10 +1,13 @@
 //! The end of the handshake with the proxy, however the program learns of it.
 
 use std::net::SocketAddrV4;
+use std::num::NonZeroU8;
 
 use synhop_client_core::{
-    Completion, Endpoint, Entry, Fallback, Judgement, Phase, Request, Why, judge,
+    Answer, Completion, Endpoint, Entry, Fallback, Judgement, PUBLISHED_UNDERSTOOD, Phase,
+    Progress, Request, Why, judge,
 };
+use synhop_option::V4Destination;
 
 use crate::helper;
 use crate::report::report;
@@ -19,6 +22,8 @@ pub(crate) struct Flow {
     /// Where the program wants to go.
     pub(crate) endpoint: Endpoint,
     pub(crate) proxy: SocketAddrV4,
+    /// See [`Entry::syn_count`].
+    pub(crate) syn_count: Option<NonZeroU8>,
 }
 
 impl Flow {
@@ -26,8 +31,42 @@ impl Flow {
         Entry {
             destination: self.endpoint.address,
             phase,
+            syn_count: match phase {
+                Phase::Connecting => self.syn_count,
+                Phase::Proxied => None,
+            },
         }
     }
+
+    /// What became of the mark: from the socket itself if it says so, else from the helper.
+    fn outcome(&self, state: &State) -> Option<Answer> {
+        if restore_syn_count(self.socket, self.syn_count)
+            && let Ok(destination) = V4Destination::new(self.endpoint.address)
+        {
+            let progress = Progress::Understood;
+            return Some(Answer::Flow(synhop_client_core::Flow {
+                progress,
+                destination,
+            }));
+        }
+        let answer = helper::ask(state, self.socket, Request::State);
+        // It may have been published meanwhile.
+        restore_syn_count(self.socket, self.syn_count);
+        answer
+    }
+}
+
+/// Puts the program's `TCP_SYNCNT` back where the kernel's program has left the outcome. Tells
+/// whether it had: then a node took the flow, and there is nothing to ask the helper.
+pub(crate) fn restore_syn_count(socket: Socket, before: Option<NonZeroU8>) -> bool {
+    let Some(before) = before else {
+        return false;
+    };
+    let is_published = socket.syn_count().map(NonZeroU8::get) == Some(PUBLISHED_UNDERSTOOD);
+    if is_published {
+        socket.set_syn_count(before);
+    }
+    is_published
 }
 
 /// What the program gets to see of a finished handshake. The fallback may have replaced the
@@ -35,7 +74,7 @@ impl Flow {
 pub(crate) fn complete(state: &State, flow: &Flow, completion: Completion) -> Result<(), Errno> {
     let destination = flow.endpoint.address;
     let proxy = flow.proxy;
-    match judge(completion, helper::ask(state, flow.socket, Request::State)) {
+    match judge(completion, flow.outcome(state)) {
         // A reset may have come since: as long as the program knows of no connection, it can
         // be told in connect()'s own terms.
         Judgement::Proxied if flow.socket.tcp_state() == Some(TcpState::Closed) => {

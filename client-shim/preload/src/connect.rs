@@ -1,13 +1,15 @@
 //! What `connect()` does.
 
 use std::net::SocketAddrV4;
+use std::num::NonZeroU8;
 
 use synhop_client_core::{
-    Answer, Completion, Decision, Endpoint, Fallback, PassReason, Phase, Request, SockAddr, Why,
+    Answer, Completion, Decision, Endpoint, Fallback, Outcome, PUBLISHED_UNDERSTOOD, PassReason,
+    Phase, Request, SockAddr, Why,
 };
 use synhop_option::V4Destination;
 
-use crate::completion::{Flow, complete};
+use crate::completion::{Flow, complete, restore_syn_count};
 use crate::helper;
 use crate::report::report;
 use crate::state::{State, TRACKING, is_condemned};
@@ -44,13 +46,14 @@ pub(crate) fn connect(state: &State, socket: Socket, octets: &[u8]) -> Verdict {
             let Some(cookie) = socket.cookie() else {
                 return Verdict::PassThrough;
             };
+            let entry = TRACKING.get(cookie);
             let flow = Flow {
                 socket,
                 cookie,
                 endpoint,
                 proxy,
+                syn_count: entry.and_then(|entry| entry.syn_count),
             };
-            let entry = TRACKING.get(cookie);
             match (entry.map(|entry| entry.phase), socket.tcp_state()) {
                 (Some(Phase::Connecting), _)
                     if entry.is_some_and(|entry| entry.destination == endpoint.address) =>
@@ -65,8 +68,10 @@ pub(crate) fn connect(state: &State, socket: Socket, octets: &[u8]) -> Verdict {
     }
 }
 
-/// The first `connect()` of a socket.
+/// The first `connect()` of a socket, or of its next life.
 fn start(state: &State, flow: &Flow, destination: V4Destination) -> Verdict {
+    // Nobody may have asked for the outcome of the one before.
+    restore_syn_count(flow.socket, flow.syn_count);
     let proxy = flow.proxy;
     let fallback = state.settings.policy.fallback;
     if fallback == Fallback::Direct && is_condemned(proxy) {
@@ -75,7 +80,18 @@ fn start(state: &State, flow: &Flow, destination: V4Destination) -> Verdict {
         forget(state, flow.socket);
         return Verdict::PassThrough;
     }
-    match helper::ask(state, flow.socket, Request::Mark { destination, proxy }) {
+    let syn_count = flow.socket.syn_count().filter(|it| !is_sentinel(*it));
+    let flow = &Flow { syn_count, ..*flow };
+    let outcome = match syn_count {
+        Some(_) => Outcome::Published,
+        None => Outcome::Asked,
+    };
+    let mark = Request::Mark {
+        destination,
+        proxy,
+        outcome,
+    };
+    match helper::ask(state, flow.socket, mark) {
         Some(Answer::Done) => Verdict::Done(connect_marked(state, flow)),
         Some(Answer::Refused(refusal)) => {
             without_helper(state, flow.endpoint.address, format_args!("{refusal}"))
@@ -85,6 +101,11 @@ fn start(state: &State, flow: &Flow, destination: V4Destination) -> Verdict {
             without_helper(state, flow.endpoint.address, format_args!("{why}"))
         }
     }
+}
+
+/// Where the program has this as its own `TCP_SYNCNT`, the outcome cannot be read there.
+fn is_sentinel(syn_count: NonZeroU8) -> bool {
+    syn_count.get() == PUBLISHED_UNDERSTOOD
 }
 
 /// Nothing was done to the socket, nor can be.
@@ -141,8 +162,9 @@ fn ask_again(state: &State, flow: &Flow) -> Result<(), Errno> {
 /// No SYN of the socket shall carry an option any more.
 fn forget(state: &State, socket: Socket) {
     if let Some(cookie) = socket.cookie()
-        && TRACKING.remove(cookie)
+        && let Some(entry) = TRACKING.remove(cookie)
     {
+        restore_syn_count(socket, entry.syn_count);
         // Without an answer the option stays: a plain server ignores it (RFC 9293, MUST-6).
         let _ = helper::ask(state, socket, Request::Unmark);
     }

@@ -28,6 +28,7 @@ pub(crate) fn connecting(state: &State, socket: Socket) -> Option<Flow> {
     let Entry {
         destination,
         phase: Phase::Connecting,
+        syn_count,
     } = TRACKING.get(cookie)?
     else {
         return None;
@@ -48,5 +49,6 @@ pub(crate) fn connecting(state: &State, socket: Socket) -> Option<Flow> {
             form,
         },
         proxy,
+        syn_count,
     })
 }

@@ -57,7 +57,13 @@ fn destination(state: &State, socket: Socket) -> Option<SocketAddrV4> {
         Answer::Flow(flow) if flow.progress == Progress::Understood => {
             let destination = flow.destination.get();
             let phase = Phase::Proxied;
-            TRACKING.put(cookie, Entry { destination, phase });
+            let syn_count = None;
+            let entry = Entry {
+                destination,
+                phase,
+                syn_count,
+            };
+            TRACKING.put(cookie, entry);
             Some(destination)
         }
         Answer::Flow(_) | Answer::Done | Answer::Unmarked | Answer::Refused(_) => None,

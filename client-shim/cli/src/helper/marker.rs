@@ -5,9 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
 
 use socket2::SockRef;
-use synhop_client_core::{Answer, Flow, Progress, Refusal, Request};
+use synhop_client_core::{Answer, Flow, Outcome, Progress, Refusal, Request};
 use synhop_option::{Cookie, Extra, SynOption, V4Destination};
-use synhop_sockets::{Attachment, MarkError, MarkState, Progress as MarkProgress, SourceFill};
+use synhop_sockets::{
+    Attachment, MarkState, Outcome as MarkOutcome, Progress as MarkProgress, SourceFill, TcpSocket,
+};
 use tracing::{debug, warn};
 
 /// How many proxies' cookies are remembered; then all are forgotten, which costs each proxy's
@@ -39,11 +41,15 @@ impl Marker {
 
     /// Does what `request` asks, if the descriptor is a TCP socket.
     pub(super) fn answer(&mut self, request: Request, fd: &OwnedFd) -> Answer {
-        if !is_tcp(fd) {
+        let Ok(socket) = TcpSocket::check(fd) else {
             return Answer::Refused(Refusal::NotTcp);
-        }
+        };
         match request {
-            Request::Mark { destination, proxy } => self.mark(fd, destination, proxy),
+            Request::Mark {
+                destination,
+                proxy,
+                outcome,
+            } => self.mark(socket, destination, proxy, outcome),
             Request::State => self.state(fd),
             Request::Unmark => match self.attachment.unmark(fd) {
                 Ok(()) => Answer::Done,
@@ -52,17 +58,27 @@ impl Marker {
         }
     }
 
-    fn mark(&self, fd: &OwnedFd, destination: V4Destination, proxy: SocketAddrV4) -> Answer {
-        let cookie = place(fd, proxy).and_then(|place| self.cookies.get(&place));
+    fn mark(
+        &self,
+        socket: TcpSocket<'_>,
+        destination: V4Destination,
+        proxy: SocketAddrV4,
+        outcome: Outcome,
+    ) -> Answer {
+        let cookie = place(socket, proxy).and_then(|place| self.cookies.get(&place));
         let option = SynOption::V4 {
             // The kernel's program fills in what connect() chooses.
             source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
             destination,
             extra: cookie.map_or(Extra::Nothing, |cookie| Extra::Cookie(*cookie)),
         };
-        match self.attachment.mark(fd, &option, SourceFill::FromSocket) {
+        let outcome = match outcome {
+            Outcome::Asked => MarkOutcome::Asked,
+            Outcome::Published => MarkOutcome::Published,
+        };
+        let source = SourceFill::FromSocket;
+        match self.attachment.mark_tcp(socket, &option, source, outcome) {
             Ok(()) => Answer::Done,
-            Err(MarkError::NotTcp) => Answer::Refused(Refusal::NotTcp),
             Err(error) => failed("mark", &error),
         }
     }
@@ -105,13 +121,9 @@ impl Marker {
     }
 }
 
-fn is_tcp(fd: &OwnedFd) -> bool {
-    let socket = SockRef::from(fd);
-    let is_ip = socket
-        .domain()
-        .is_ok_and(|it| it == socket2::Domain::IPV4 || it == socket2::Domain::IPV6);
-    is_ip && matches!(socket.protocol(), Ok(Some(socket2::Protocol::TCP)))
-}
+/// Both sides of the client's socket mean the same.
+const _: () =
+    assert!(synhop_client_core::PUBLISHED_UNDERSTOOD == synhop_sockets::PUBLISHED_UNDERSTOOD);
 
 fn failed(what: &str, error: &dyn std::error::Error) -> Answer {
     warn!(what, %error, "request failed");

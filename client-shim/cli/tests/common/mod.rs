@@ -287,9 +287,11 @@ impl Helper {
             .arg("helper")
             .arg("--socket")
             .arg(directory.path().join("sock"));
+        let log = std::fs::File::create(directory.path().join("log")).expect("a log");
         let child = command
             .args(args)
-            .stderr(Stdio::null())
+            .env("SYNHOP_LOG", "synhop=debug")
+            .stderr(log)
             .spawn()
             .expect("helper");
         let mut helper = Self { child, directory };
@@ -305,6 +307,12 @@ impl Helper {
     pub(crate) fn path(&self) -> String {
         let path = self.directory.path().join("sock");
         path.to_str().expect("UTF-8").to_owned()
+    }
+
+    /// How many requests it has answered, those of `synhop run` itself too.
+    pub(crate) fn answered(&self) -> usize {
+        let log = std::fs::read_to_string(self.directory.path().join("log")).expect("the log");
+        log.lines().filter(|line| line.contains("answered")).count()
     }
 
     /// How many descriptors it has open.

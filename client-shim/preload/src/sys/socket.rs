@@ -1,6 +1,7 @@
 //! The host's sockets. The calls made here go past the hooks.
 
 use std::mem;
+use std::num::NonZeroU8;
 
 use libc::{c_int, socklen_t};
 use synhop_client_core::{Endpoint, SockAddr, SocketKind};
@@ -54,6 +55,21 @@ impl Socket {
         let mut octets = [0; 8];
         let len = self.option(libc::SOL_SOCKET, libc::SO_COOKIE, &mut octets)?;
         (len == octets.len()).then_some(u64::from_ne_bytes(octets))
+    }
+
+    /// How often the kernel sends the socket's SYN again (`TCP_SYNCNT`).
+    pub(crate) fn syn_count(self) -> Option<NonZeroU8> {
+        let count = self.int_option(libc::IPPROTO_TCP, libc::TCP_SYNCNT)?;
+        NonZeroU8::new(u8::try_from(count).ok()?)
+    }
+
+    /// Sets it; the kernel takes up to 127.
+    pub(crate) fn set_syn_count(self, count: NonZeroU8) {
+        let count = c_int::from(count.get());
+        let place = (&raw const count).cast();
+        let len = socklen_t::try_from(mem::size_of::<c_int>()).unwrap_or(0);
+        // SAFETY: an int of that length. A failure leaves a number that has no effect any more.
+        unsafe { libc::setsockopt(self.0, libc::IPPROTO_TCP, libc::TCP_SYNCNT, place, len) };
     }
 
     /// The connection's state; `None` if it is no TCP socket.
