@@ -5,8 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::sys;
 
-/// Descriptors that are neither sockets of flows nor pipes: log, listener, maps, status page.
+/// Descriptors that are neither sockets, for flows or spare, nor pipes: log, listener, maps, status page.
 const OTHER_DESCRIPTORS: u64 = 96;
+/// Sockets ready for onward SYNs, of each address family: as many as may come at once before the
+/// node has had a moment to make more.
+const SPARE_SOCKETS: u64 = 16;
 
 /// Facts that settings are checked against.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct Machine {
     pub max_flows: u32,
     /// How many pipes it allows beside them.
     pub pipes: usize,
+    /// How many sockets it allows to keep ready for onward SYNs, of each address family.
+    pub spare_sockets: usize,
     /// Option space of a SYN that the kernel's own options leave.
     pub option_room_octets: usize,
 }
@@ -28,7 +33,9 @@ impl Machine {
         let open_files = sys::raise_open_files()?;
         // Flows come first: without a pipe they copy, without a socket they are refused.
         let pipes = u64::try_from(pipes).unwrap_or(u64::MAX).min(open_files / 8);
-        let for_flows = open_files.saturating_sub(pipes * 2 + OTHER_DESCRIPTORS);
+        let spare_sockets = SPARE_SOCKETS.min(open_files / 32);
+        let others = pipes * 2 + spare_sockets * 2 + OTHER_DESCRIPTORS;
+        let for_flows = open_files.saturating_sub(others);
         let mut addresses = sys::interface_addresses()?;
         // They stand for every loopback address.
         addresses.push(Ipv4Addr::UNSPECIFIED.into());
@@ -39,6 +46,7 @@ impl Machine {
                 .unwrap_or(u32::MAX)
                 .clamp(1, synhop_core::Limits::MAX_FLOWS),
             pipes: usize::try_from(pipes).unwrap_or(usize::MAX),
+            spare_sockets: usize::try_from(spare_sockets).unwrap_or(usize::MAX),
             option_room_octets: option_room_octets(),
         })
     }

@@ -4,6 +4,7 @@ mod acceptor;
 mod connect;
 mod event_loop;
 mod shell;
+mod socket_stock;
 
 use std::rc::Rc;
 
@@ -21,6 +22,7 @@ use crate::{status, sys};
 use acceptor::Acceptor;
 use event_loop::EventLoop;
 use shell::Shell;
+use socket_stock::SocketStock;
 
 /// Tasks between two looks at the sockets: low, so that a SYN does not wait behind many relays.
 const EVENT_INTERVAL: u32 = 8;
@@ -49,15 +51,18 @@ async fn serve(settings: &Settings, machine: &Machine, core: Node) -> anyhow::Re
     let events = attachment.events().context("no stream of SYN events")?;
     let events = sys::watch(events).context("watching SYN events")?;
     let send_buffer = send_buffer_octets(settings.send_buffer);
+    let stock = SocketStock::new(machine.spare_sockets, send_buffer);
+    stock.fill();
     let backlog = settings.limits.backlog;
-    let acceptor = Acceptor::listen(settings.listen, backlog, send_buffer, &attachment)
+    let spares = Rc::clone(&stock);
+    let acceptor = Acceptor::listen(settings.listen, backlog, send_buffer, spares, &attachment)
         .with_context(|| format!("listening on {}", settings.listen))?;
     let asks = serve_status(settings);
     let limits = *core.config().limits();
     let pool = PipePool::new(machine.pipes);
-    let (shell, messages) = Shell::new(core, Rc::clone(&attachment), pool, send_buffer);
-    let event_loop =
-        EventLoop::new(shell, events, acceptor, messages, asks).context("waiting for signals")?;
+    let (shell, messages) = Shell::new(core, Rc::clone(&attachment), pool, Rc::clone(&stock));
+    let event_loop = EventLoop::new(shell, events, acceptor, messages, asks, stock)
+        .context("waiting for signals")?;
     info!(
         address = %settings.listen,
         max_flows = limits.flows,

@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub dropped_events: u64,
     /// Pipes in use by relays.
     pub pipes: usize,
+    /// Sockets made ahead of time for onward SYNs.
+    pub spare_sockets: usize,
     /// How often each reason code occurred.
     pub outcomes: std::collections::BTreeMap<&'static str, u64>,
 }
@@ -73,7 +75,7 @@ async fn snapshot(ask: &mpsc::Sender<Ask>) -> Result<Snapshot, StatusCode> {
 
 fn prometheus(snapshot: &Snapshot) -> String {
     let mut text = String::new();
-    let plain: [(&str, &str, &str, u64); 6] = [
+    let plain: [(&str, &str, &str, u64); 7] = [
         ("flows", "gauge", "Active flows.", snapshot.flows as u64),
         (
             "pending",
@@ -104,6 +106,12 @@ fn prometheus(snapshot: &Snapshot) -> String {
             "gauge",
             "Pipes in use by relays.",
             snapshot.pipes as u64,
+        ),
+        (
+            "spare_sockets",
+            "gauge",
+            "Sockets made ahead of time for onward SYNs.",
+            snapshot.spare_sockets as u64,
         ),
     ];
     for (name, kind, help, value) in plain {

@@ -280,6 +280,7 @@ fn status_page_counts() {
         assert_eq!(status["pending"], 0, "{json}");
         assert_eq!(status["opened_total"], 1, "{json}");
         assert_eq!(status["dropped_events"], 0, "{json}");
+        assert_eq!(status["spare_sockets"], 16, "{json}");
         finish(stream);
         node.flow_line();
         let json = rig::http_get("127.0.0.1:9404", "/");

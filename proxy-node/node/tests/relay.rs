@@ -63,11 +63,12 @@ fn run(client: TcpStream, server: TcpStream, max_pipes: usize, idle: Duration) -
     runtime.block_on(async {
         let legs = [client, server].map(|leg| {
             leg.set_nonblocking(true).unwrap();
+            leg.set_nodelay(true).unwrap();
             tokio::net::TcpStream::from_std(leg).unwrap()
         });
         let [client, server] = legs;
         let pool = PipePool::new(max_pipes);
-        let mut relay = Relay::new(client, server, pool.clone(), idle).unwrap();
+        let mut relay = Relay::new(client, server, pool.clone(), idle);
         let end = relay.run().await;
         let (up_octets, down_octets) = (relay.up_octets(), relay.down_octets());
         relay.close(end);

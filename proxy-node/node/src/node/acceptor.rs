@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, warn};
 
-use super::connect::set_send_buffer;
+use super::socket_stock::{SocketStock, is_want_of_descriptors, set_up_leg};
 use crate::relay::abort;
 
 /// Pause after `accept()` failed and nothing could be done about it.
@@ -25,11 +26,20 @@ const ACCEPTS_PER_TURN: u32 = 32;
 /// How often a lasting trouble is told.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
+/// A connection whose handshake is complete.
+pub(super) struct Accepted {
+    pub(super) stream: TcpStream,
+    /// Who it is from, known even if it has been reset since.
+    pub(super) peer: SocketAddr,
+}
+
 pub(super) struct Acceptor {
     listener: TcpListener,
     /// Given up to accept, and so refuse, a connection when descriptors run out. Otherwise it
     /// would stay in the queue and `accept()` would fail on it for ever.
     reserve: Option<File>,
+    /// Given up before any connection is.
+    stock: Rc<SocketStock>,
     paused_until: Option<Instant>,
     told_at: Option<Instant>,
     in_a_row: u32,
@@ -41,20 +51,20 @@ impl Acceptor {
         address: SocketAddr,
         backlog: i32,
         send_buffer: Option<u32>,
+        stock: Rc<SocketStock>,
         attachment: &Attachment,
     ) -> anyhow::Result<Self> {
         let domain = Domain::for_address(address);
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?;
-        // Accepted sockets inherit both.
-        set_send_buffer(&socket, send_buffer)?;
-        socket.set_tcp_nodelay(true)?;
+        set_up_leg(&socket, send_buffer)?;
         socket.bind(&address.into()).context("bind")?;
         attachment.listen(&socket, backlog)?;
         Ok(Self {
             listener: TcpListener::from_std(socket.into())?,
             reserve: reserve(),
+            stock,
             paused_until: None,
             told_at: None,
             in_a_row: 0,
@@ -62,7 +72,7 @@ impl Acceptor {
     }
 
     /// The next connection. Dropping the future loses none.
-    pub(super) async fn next(&mut self) -> TcpStream {
+    pub(super) async fn next(&mut self) -> Accepted {
         loop {
             if let Some(until) = self.paused_until {
                 sleep_until(until).await;
@@ -73,9 +83,9 @@ impl Acceptor {
                 tokio::task::yield_now().await;
             }
             match self.listener.accept().await {
-                Ok((stream, _peer)) => {
+                Ok((stream, peer)) => {
                     self.in_a_row += 1;
-                    return stream;
+                    return Accepted { stream, peer };
                 }
                 Err(error) => self.failed(&error),
             }
@@ -90,17 +100,17 @@ impl Acceptor {
     }
 
     fn failed(&mut self, error: &io::Error) {
-        match error.raw_os_error() {
+        let gone = [libc::ECONNABORTED, libc::EINTR, libc::EPROTO];
+        if error.raw_os_error().is_some_and(|it| gone.contains(&it)) {
             // The connection went before it was accepted (accept(2)).
-            Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO) => {}
-            Some(libc::EMFILE | libc::ENFILE) => {
-                self.tell(error);
-                self.refuse_one();
-            }
-            Some(_) | None => {
-                self.tell(error);
-                self.paused_until = Some(Instant::now() + PAUSE);
-            }
+            return;
+        }
+        if !is_want_of_descriptors(error) {
+            self.tell(error);
+            self.paused_until = Some(Instant::now() + PAUSE);
+        } else if self.stock.release() == 0 {
+            self.tell(error);
+            self.refuse_one();
         }
     }
 

@@ -3,13 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Domain;
 use synhop_core::{ConnectFailure, Reply};
 use synhop_option::SynOption;
 use synhop_sockets::{Attachment, MarkError, Progress, SourceFill};
 use tokio::net::TcpStream;
 
-use crate::sys;
+use super::socket_stock::SocketStock;
 
 /// Why the SYN did not go out.
 #[derive(Debug, thiserror::Error)]
@@ -35,12 +35,10 @@ impl ConnectError {
 pub(super) fn start(
     to: SocketAddr,
     option: Option<&SynOption>,
-    send_buffer: Option<u32>,
+    stock: &SocketStock,
     attachment: &Attachment,
 ) -> Result<TcpStream, ConnectError> {
-    let domain = Domain::for_address(to);
-    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    set_send_buffer(&socket, send_buffer)?;
+    let socket = stock.take(Domain::for_address(to))?;
     if let Some(option) = option {
         attachment.mark(&socket, option, SourceFill::AsGiven)?;
     }
@@ -95,17 +93,4 @@ pub(super) fn failure(error: &io::Error) -> ConnectFailure {
         ) => ConnectFailure::Unreachable,
         Some(_) | None => ConnectFailure::Local,
     }
-}
-
-/// Fixes the send buffer, if a size is given. The receive buffer is left to the kernel: its
-/// autotuning sizes the window that we offer.
-pub(super) fn set_send_buffer(socket: &Socket, octets: Option<u32>) -> io::Result<()> {
-    let Some(octets) = octets else {
-        return Ok(());
-    };
-    let octets = i32::try_from(octets).unwrap_or(i32::MAX);
-    // Without CAP_NET_ADMIN net.core.wmem_max caps it: slower on long legs, and still right.
-    sys::force_send_buffer(socket, octets).or_else(|_not_permitted| {
-        socket.set_send_buffer_size(usize::try_from(octets).unwrap_or_default())
-    })
 }

@@ -1,18 +1,20 @@
 //! The one loop: whatever happens next, SYNs first.
 
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use synhop_sockets::{Attachment, SynEvents};
 use tokio::io::unix::AsyncFd;
-use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
-use super::acceptor::Acceptor;
+use super::acceptor::{Accepted, Acceptor};
 use super::shell::{Message, Shell};
+use super::socket_stock::SocketStock;
 use crate::status::Ask;
 
 /// SYN events in a row before everything else gets its turn.
@@ -27,6 +29,7 @@ pub(super) struct EventLoop {
     acceptor: Option<Acceptor>,
     messages: mpsc::UnboundedReceiver<Message>,
     asks: mpsc::Receiver<Ask>,
+    stock: Rc<SocketStock>,
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
@@ -39,6 +42,7 @@ impl EventLoop {
         acceptor: Acceptor,
         messages: mpsc::UnboundedReceiver<Message>,
         asks: mpsc::Receiver<Ask>,
+        stock: Rc<SocketStock>,
     ) -> io::Result<Self> {
         Ok(Self {
             shell,
@@ -46,6 +50,7 @@ impl EventLoop {
             acceptor: Some(acceptor),
             messages,
             asks,
+            stock,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
@@ -89,7 +94,9 @@ impl EventLoop {
                     // Who asked may have gone.
                     let _ = ask.send(self.shell.snapshot(self.events.get_ref().dropped()));
                 }
-                stream = accept(&mut self.acceptor) => self.shell.accepted(stream),
+                accepted = accept(&mut self.acceptor) => self.shell.accepted(accepted),
+                // Once nothing else has happened at one more look at the sockets.
+                () = yield_now(), if self.stock.is_low() => self.stock.refill(),
             }
         }
     }
@@ -121,7 +128,7 @@ fn drain(events: &mut SynEvents, shell: &mut Shell) -> Drained {
     Drained::MoreMayWait
 }
 
-async fn accept(acceptor: &mut Option<Acceptor>) -> TcpStream {
+async fn accept(acceptor: &mut Option<Acceptor>) -> Accepted {
     match acceptor {
         Some(acceptor) => acceptor.next().await,
         None => std::future::pending().await,

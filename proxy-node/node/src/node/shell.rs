@@ -17,7 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, spawn_local};
 use tracing::error;
 
+use super::acceptor::Accepted;
 use super::connect;
+use super::socket_stock::SocketStock;
 use crate::logging::FlowLog;
 use crate::relay::{self, PipePool, Relay, Side, abort};
 use crate::status::Snapshot;
@@ -69,7 +71,7 @@ pub(super) struct Shell {
     actions: VecDeque<Action>,
     messages: mpsc::UnboundedSender<Message>,
     pool: Rc<PipePool>,
-    send_buffer: Option<u32>,
+    stock: Rc<SocketStock>,
     log: FlowLog,
 }
 
@@ -78,7 +80,7 @@ impl Shell {
         core: Node,
         attachment: Rc<Attachment>,
         pool: Rc<PipePool>,
-        send_buffer: Option<u32>,
+        stock: Rc<SocketStock>,
     ) -> (Self, mpsc::UnboundedReceiver<Message>) {
         let (messages, inbox) = mpsc::unbounded_channel();
         let origin = Instant::now();
@@ -90,7 +92,7 @@ impl Shell {
             actions: VecDeque::new(),
             messages,
             pool,
-            send_buffer,
+            stock,
             log: FlowLog::new(origin),
         };
         (shell, inbox)
@@ -102,10 +104,9 @@ impl Shell {
     }
 
     /// A client's handshake is complete.
-    pub(super) fn accepted(&mut self, stream: TcpStream) {
-        let Some(syn) = self.saved_syn(&stream) else {
-            // It was reset meanwhile: what its SYN began ends by the core's deadline.
-            return;
+    pub(super) fn accepted(&mut self, Accepted { stream, peer }: Accepted) {
+        let Some(syn) = self.saved_syn(&stream, peer) else {
+            return abort(stream);
         };
         let now = self.now();
         let actions = &mut self.actions;
@@ -159,6 +160,7 @@ impl Shell {
             opened_early_total: counters.opened_early,
             dropped_events,
             pipes: self.pool.lent(),
+            spare_sockets: self.stock.len(),
             outcomes: outcomes
                 .map(|(outcome, count)| (outcome.as_str(), count))
                 .collect(),
@@ -219,7 +221,7 @@ impl Shell {
     }
 
     fn connect(&mut self, flow: FlowId, to: SocketAddr, option: Option<SynOption>) {
-        match connect::start(to, option.as_ref(), self.send_buffer, &self.attachment) {
+        match connect::start(to, option.as_ref(), &self.stock, &self.attachment) {
             Ok(stream) => {
                 self.tell(Input::Connecting { flow });
                 let socket = Rc::new(stream);
@@ -302,32 +304,22 @@ impl Shell {
     }
 
     fn start_relay(&mut self, id: FlowId, idle_timeout: Duration) {
-        let legs = self.flows.get_mut(&id).and_then(|flow| {
-            let client = flow.upstream.take()?;
-            match std::mem::take(&mut flow.downstream) {
-                Downstream::Established(server) => Some((client, server)),
-                Downstream::None | Downstream::Connecting { .. } | Downstream::Relaying { .. } => {
-                    None
-                }
-            }
-        });
-        let relay = legs.map(|(client, server)| {
-            Relay::new(client, server, Rc::clone(&self.pool), idle_timeout)
-        });
-        let Some(Ok(relay)) = relay else {
-            // A leg that cannot be set up is broken; both are closed by now.
-            let relayed = Relayed {
-                end: RelayEnd::Stopped,
-                up_octets: 0,
-                down_octets: 0,
-            };
-            self.tell(Input::RelayEnded { flow: id, relayed });
-            return;
-        };
         let (stop, stopped) = oneshot::channel();
-        if let Some(flow) = self.flows.get_mut(&id) {
-            flow.downstream = Downstream::Relaying { stop };
-        }
+        let legs = self.flows.get_mut(&id).map(|flow| flow.legs(stop));
+        let (client, server) = match legs.unwrap_or(Err(RelayEnd::ResetByClient)) {
+            Ok(legs) => legs,
+            // Without a leg there is no flow: the other one was reset.
+            Err(end) => {
+                let relayed = Relayed {
+                    end,
+                    up_octets: 0,
+                    down_octets: 0,
+                };
+                self.tell(Input::RelayEnded { flow: id, relayed });
+                return;
+            }
+        };
+        let relay = Relay::new(client, server, Rc::clone(&self.pool), idle_timeout);
         let messages = self.messages.clone();
         spawn_local(async move {
             let relayed = run_relay(relay, stopped).await;
@@ -336,13 +328,15 @@ impl Shell {
         });
     }
 
-    /// The SYN saved with an accepted socket; `None` when the socket is no longer connected.
-    fn saved_syn(&self, stream: &TcpStream) -> Option<Syn> {
+    /// The SYN saved with an accepted socket; `None` when not even its own address can be read,
+    /// which getsockname(2) does for any socket.
+    fn saved_syn(&self, stream: &TcpStream, peer: SocketAddr) -> Option<Syn> {
         match self.attachment.saved_syn(stream) {
             Ok(Some(event)) => Some(syn(&event)),
-            // The kernel kept none: from what it knows, the flow has no option.
+            // The kernel kept none: from what it knows, the flow has no option. The peer is the one
+            // that accept() named: a socket that was reset meanwhile has none any more.
             Ok(None) | Err(_) => Some(Syn {
-                leg: Leg::new(stream.peer_addr().ok()?, stream.local_addr().ok()?),
+                leg: Leg::new(peer, stream.local_addr().ok()?),
                 isn: Isn(0),
                 option: Ok(None),
             }),
@@ -352,6 +346,25 @@ impl Shell {
     fn complain(&mut self, to: SocketAddr, error: &connect::ConnectError) {
         if self.log.may_complain(Instant::now()) {
             error!(%to, %error, "this machine cannot connect onward");
+        }
+    }
+}
+
+impl Flow {
+    /// Gives both legs to a relay that `stop` stops; otherwise which of them is missing.
+    fn legs(&mut self, stop: oneshot::Sender<()>) -> Result<(TcpStream, TcpStream), RelayEnd> {
+        let downstream = std::mem::replace(&mut self.downstream, Downstream::Relaying { stop });
+        let Some(client) = self.upstream.take() else {
+            downstream.abort();
+            return Err(RelayEnd::ResetByClient);
+        };
+        match downstream {
+            Downstream::Established(server) => Ok((client, server)),
+            Downstream::None | Downstream::Connecting { .. } | Downstream::Relaying { .. } => {
+                abort(client);
+                downstream.abort();
+                Err(RelayEnd::ResetByServer)
+            }
         }
     }
 }
