@@ -37,7 +37,7 @@ enum Bench {
     Ttfb(ttfb::Arguments),
     /// How long each node takes from a SYN's arrival to its own onward SYN.
     Forward(forward::Arguments),
-    /// One flow over veth through synhop-node, haproxy and socat (needs iperf3).
+    /// One flow over veth through synhop-node, haproxy and socat, in turns (needs iperf3).
     Throughput(throughput::Arguments),
 }
 
