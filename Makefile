@@ -10,11 +10,12 @@ PROGRAMS := synhop synhop-node synhop-lab
 DOCUMENTS := option-spec/SPEC.md proxy-node/node/examples/node.toml
 UNITS := client-shim/systemd/synhop-helper.service proxy-node/node/systemd/synhop-node.service
 
-.PHONY: all demo test bench install uninstall lint doc manual clean packages-build packages-demo packages-test binaries
+.PHONY: all demo test bench install uninstall lint deny doc manual clean binaries
+.PHONY: packages-build packages-demo packages-test packages-bench
 
 all: binaries
 
-packages-build packages-demo packages-test: packages-%:
+packages-build packages-demo packages-test packages-bench: packages-%:
 	@.ci/packages $*
 
 # What the lab and its tests start: they look for these beside their own executable's folder.
@@ -27,11 +28,16 @@ demo: packages-demo binaries
 test: packages-test
 	@.ci/test
 
-bench: packages-test binaries
+bench: packages-bench binaries
 	$(AS_ROOT) target/release/synhop-lab bench
+	$(AS_ROOT) target/release/synhop-lab bench throughput
 
 lint:
 	@.ci/lint
+
+# Licences, advisories and sources of the dependencies; needs cargo-deny, which is long to build.
+deny:
+	$(CARGO) deny --locked check
 
 doc: packages-build
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
