@@ -200,29 +200,21 @@ fn draw(rig: &mut Rig, spec: &RigSpec, nodes: u8) -> anyhow::Result<Drawn> {
 
 /// Says whether curl's clock and the capture tell the same.
 fn print_agreement(report: &Report) {
-    let worst = report
-        .cells
-        .iter()
-        .map(|cell| cell.disagreement)
-        .max()
-        .unwrap_or_default();
     println!(
-        "Times are from the capture at the client's interface, first SYN out to first and last \
-         payload in;\ncurl's own differ from them by {:.2} ms at most.",
-        millis(worst)
+        "Times are medians from the capture at the client's interface, first SYN out to first and \
+         last payload in."
     );
-    for cell in report.disagreeing() {
-        println!(
-            "  More than {:.0} ms apart: {}, {}: by {:.2} ms in one fetch (medians {:.1} and \
-             {:.1} ms by curl)",
-            millis(AGREEMENT),
-            size_name(cell.body_octets),
-            path_name(cell.nodes),
-            millis(cell.disagreement),
-            millis(cell.curl_ttfb),
-            millis(cell.curl_ttc),
-        );
-    }
+    let worst = report.cells.iter().max_by_key(|cell| cell.disagreement);
+    let Some(worst) = worst else { return };
+    println!(
+        "curl's own differ by more than {:.0} ms in {} of {} rows, at most by {:.2} ms ({}, {}).",
+        millis(AGREEMENT),
+        report.disagreeing(),
+        report.cells.len(),
+        millis(worst.disagreement),
+        size_name(worst.body_octets),
+        path_name(worst.nodes),
+    );
 }
 
 fn save(folder: &Path, report: &Report, drawn: &Drawn) -> anyhow::Result<()> {
