@@ -232,7 +232,7 @@ mod tests {
             allow_to: Vec::from(["0.0.0.0/0".parse::<ipnet::IpNet>().unwrap().into()]),
             own: Own {
                 addresses: Vec::from(["10.0.0.1".parse().unwrap()]),
-                ports: Vec::from([7000]),
+                listens: Vec::from(["10.0.0.1:7000".parse().unwrap()]),
             },
             ..Settings::default()
         }
@@ -288,6 +288,13 @@ mod tests {
         let node = "[::ffff:10.0.0.1]:7000".parse().unwrap();
         let prefix = "10.1.0.0/16".parse().unwrap();
         let next = NextHop::Node(node);
+        let neighbour = NextHop::Node("10.0.0.2:7000".parse().unwrap());
+        let mut next_door = settings();
+        next_door.own.addresses.push("10.0.0.2".parse().unwrap());
+        next_door.default_route = neighbour;
+        assert!(Config::new(next_door.clone()).is_ok());
+        next_door.own.listens = Vec::from(["0.0.0.0:7000".parse().unwrap()]);
+        assert!(Config::new(next_door).is_err());
         assert_eq!(
             wrong(|s| s.routes.push(Route { prefix, next })),
             ConfigError::NextHopIsSelf { node }

@@ -50,30 +50,47 @@ impl PortRange {
     }
 }
 
-/// The addresses and ports that are the node itself.
+/// What is the node itself, and what is its machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {
-    /// Every address of this machine that a flow could come back to: those of its interfaces, and
-    /// the wildcard (`0.0.0.0`, `::`) if the node listens on it, which adds all loopback addresses.
-    /// A node that listens on one loopback address lists that one, not the wildcard: others may
-    /// listen on the same port of the next.
+    /// The addresses of this machine's interfaces.
     pub addresses: Vec<IpAddr>,
-    /// The ports the node listens on: for flows, and for its status page.
-    pub ports: Vec<u16>,
+    /// Where the node listens: for flows, and for its status page. A wildcard (`0.0.0.0`, or `::`
+    /// for both families) means all of `addresses` and all loopback addresses. One address means
+    /// that one: others may listen on the same port of the next.
+    pub listens: Vec<SocketAddr>,
 }
 
 impl Own {
-    /// Whether `address` is of this machine.
+    /// Whether `address` is of this machine. Loopback addresses that no interface lists do not
+    /// count.
     fn has(&self, address: IpAddr) -> bool {
-        self.addresses.iter().any(|own| {
-            let own = own.to_canonical();
-            own == address || (own.is_unspecified() && address.is_loopback())
-        })
+        self.addresses
+            .iter()
+            .any(|own| own.to_canonical() == address)
     }
 
     /// Whether the node itself listens there.
     pub(crate) fn listens_at(&self, address: IpAddr, port: u16) -> bool {
-        self.ports.contains(&port) && self.has(address)
+        self.listens.iter().any(|listen| {
+            let here = listen.ip().to_canonical();
+            listen.port() == port
+                && (here == address || (covers(here, address) && self.is_local(address)))
+        })
+    }
+
+    /// Whether a packet to `address` stays on this machine.
+    fn is_local(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.has(address)
+    }
+}
+
+/// Whether `wildcard` is one, and takes connections of the family of `address`. That `::` takes
+/// IPv4's as well is Linux's default; where it does not, a flow too many is refused.
+const fn covers(wildcard: IpAddr, address: IpAddr) -> bool {
+    match wildcard {
+        IpAddr::V4(wildcard) => wildcard.is_unspecified() && address.is_ipv4(),
+        IpAddr::V6(wildcard) => wildcard.is_unspecified(),
     }
 }
 
@@ -237,7 +254,9 @@ mod tests {
             addresses: ["203.0.113.1", "2001:db8::1"]
                 .map(|own| own.parse().unwrap())
                 .into(),
-            ports: Vec::from([7000]),
+            listens: ["203.0.113.1:7000", "[2001:db8::1]:7000"]
+                .map(|listen| listen.parse().unwrap())
+                .into(),
         };
         let allow_from = Vec::from(["192.0.2.0/24".parse().unwrap()]);
         Policy::new(allow_from, allow_to.collect(), own, HopsLeft::DEFAULT)
@@ -368,14 +387,52 @@ mod tests {
 
     #[test]
     fn a_wildcard_listener_is_every_loopback_address() {
-        let own = |address: &str| Own {
-            addresses: Vec::from([address.parse().unwrap()]),
-            ports: Vec::from([7000]),
-        };
         let loopback = "127.0.0.9".parse().unwrap();
-        assert!(own("0.0.0.0").listens_at(loopback, 7000));
-        assert!(!own("0.0.0.0").listens_at(loopback, 7001));
-        assert!(!own("127.0.0.1").listens_at(loopback, 7000));
+        assert!(listening_on("0.0.0.0:7000").listens_at(loopback, 7000));
+        assert!(!listening_on("0.0.0.0:7000").listens_at(loopback, 7001));
+        assert!(!listening_on("127.0.0.1:7000").listens_at(loopback, 7000));
+    }
+
+    #[test]
+    fn a_wildcard_listener_is_every_own_address_of_its_families() {
+        let v4 = "10.0.0.2".parse().unwrap();
+        let v6 = "2001:db8::2".parse().unwrap();
+        let elsewhere = "10.0.0.3".parse().unwrap();
+        for (listen, families) in [
+            ("0.0.0.0:7000", (true, false)),
+            ("[::]:7000", (true, true)),
+            ("10.0.0.1:7000", (false, false)),
+            ("10.0.0.2:7000", (true, false)),
+            ("[::ffff:10.0.0.2]:7000", (true, false)),
+        ] {
+            let own = listening_on(listen);
+            let found = (own.listens_at(v4, 7000), own.listens_at(v6, 7000));
+            assert_eq!(found, families, "{listen}");
+            assert!(!own.listens_at(elsewhere, 7000), "{listen}");
+        }
+    }
+
+    fn listening_on(listen: &str) -> Own {
+        Own {
+            addresses: ["10.0.0.1", "10.0.0.2", "2001:db8::2"]
+                .map(|own| own.parse().unwrap())
+                .into(),
+            listens: Vec::from([listen.parse().unwrap()]),
+        }
+    }
+
+    /// The port of the status page on the next address is somebody else's.
+    #[test]
+    fn each_port_is_the_nodes_on_its_own_address_only() {
+        let own = Own {
+            listens: ["10.0.0.1:7000", "127.0.0.1:9404"]
+                .map(|listen| listen.parse().unwrap())
+                .into(),
+            ..listening_on("0.0.0.0:1")
+        };
+        assert!(own.listens_at("127.0.0.1".parse().unwrap(), 9404));
+        assert!(!own.listens_at("127.0.0.1".parse().unwrap(), 7000));
+        assert!(!own.listens_at("10.0.0.1".parse().unwrap(), 9404));
     }
 
     #[test]

@@ -77,8 +77,7 @@ impl Default for Limits {
 impl Settings {
     /// What the core is told. Fails where settings contradict each other or this machine.
     pub fn core(&self, machine: &Machine) -> Result<synhop_core::Config, ConfigError> {
-        let mut ports = vec![self.listen.port()];
-        ports.extend(self.status.map(|status| status.port()));
+        let listens = [self.listen].into_iter().chain(self.status).collect();
         let flows = match self.limits.flows {
             Some(flows) => flows.min(machine.max_flows),
             None => machine.max_flows,
@@ -94,7 +93,7 @@ impl Settings {
             trusted: self.trust.clone(),
             own: Own {
                 addresses: machine.addresses.clone(),
-                ports,
+                listens,
             },
             routes: self.routes.clone(),
             default_route: self.via.map_or(NextHop::Destination, NextHop::Node),

@@ -1,7 +1,7 @@
 //! What this machine and network namespace are like.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::sys;
 
@@ -14,7 +14,7 @@ const SPARE_SOCKETS: u64 = 16;
 /// Facts that settings are checked against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// Its own addresses, the wildcards included.
+    /// The addresses of its interfaces.
     pub addresses: Vec<IpAddr>,
     /// How many flows the limit of open files allows; at least 1.
     pub max_flows: u32,
@@ -36,12 +36,8 @@ impl Machine {
         let spare_sockets = SPARE_SOCKETS.min(open_files / 32);
         let others = pipes * 2 + spare_sockets * 2 + OTHER_DESCRIPTORS;
         let for_flows = open_files.saturating_sub(others);
-        let mut addresses = sys::interface_addresses()?;
-        // They stand for every loopback address.
-        addresses.push(Ipv4Addr::UNSPECIFIED.into());
-        addresses.push(Ipv6Addr::UNSPECIFIED.into());
         Ok(Self {
-            addresses,
+            addresses: sys::interface_addresses()?,
             max_flows: u32::try_from(for_flows / 2)
                 .unwrap_or(u32::MAX)
                 .clamp(1, synhop_core::Limits::MAX_FLOWS),
@@ -132,9 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_an_own_address() {
+    fn a_survey_finds_room_and_no_wildcard() {
         let machine = Machine::survey(8).unwrap();
-        assert!(machine.addresses.contains(&Ipv4Addr::UNSPECIFIED.into()));
+        assert!(!machine.addresses.iter().any(IpAddr::is_unspecified));
         assert!(machine.max_flows >= 1);
     }
 }

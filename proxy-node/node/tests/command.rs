@@ -74,6 +74,24 @@ fn missing_file_is_named() {
     );
 }
 
+/// A node listens where it was told to, not on its machine's other addresses.
+#[test]
+fn next_hop_may_be_a_neighbour_not_the_node() {
+    let check = |listen, via| {
+        let lists = ["--allow-from", "127.0.0.0/8", "--allow-to", "127.0.0.0/8"];
+        let hops = ["--check", "--listen", listen, "--via", via];
+        let output = node(&[&hops[..], &lists[..]].concat());
+        (output.status.code(), stderr(&output))
+    };
+    let (code, message) = check("127.0.0.1:7000", "127.0.0.2:7000");
+    assert_eq!(code, Some(0), "{message}");
+    for listen in ["127.0.0.2:7000", "0.0.0.0:7000", "[::]:7000"] {
+        let (code, message) = check(listen, "127.0.0.2:7000");
+        assert_eq!(code, Some(2), "{message}");
+        assert!(message.contains("this node"), "{message}");
+    }
+}
+
 #[test]
 fn wrong_flags_are_explained() {
     let output = node(&["--allow-from", "10.0.0.1/8"]);

@@ -25,7 +25,7 @@ pub(crate) fn open_settings() -> Settings {
 pub(crate) fn node_at(own: SocketAddr, next: NextHop, mut settings: Settings) -> Config {
     settings.own = Own {
         addresses: vec![own.ip()],
-        ports: vec![own.port()],
+        listens: vec![own],
     };
     settings.default_route = next;
     Config::new(settings).expect("settings that make sense")
