@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -114,13 +114,8 @@ impl Namespace {
         let output = child
             .wait_with_output()
             .map_err(LabError::system("wait for ip"))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(LabError::ProgramFailed {
-            program: format!("ip -batch, in {}, of {batch:?}", self.name),
-            status: output.status.to_string(),
-            output: String::from_utf8_lossy(&output.stderr).into_owned(),
+        check(&output, || {
+            format!("ip -batch, in {}, of {batch:?}", self.name)
         })
     }
 }
@@ -203,11 +198,15 @@ fn run_ip(command: &mut Command) -> Result<(), LabError> {
     let output = command
         .output()
         .map_err(LabError::system("start ip (iproute2)"))?;
+    check(&output, || format!("{command:?}"))
+}
+
+fn check(output: &Output, program: impl Fn() -> String) -> Result<(), LabError> {
     if output.status.success() {
         return Ok(());
     }
     Err(LabError::ProgramFailed {
-        program: format!("{command:?}"),
+        program: program(),
         status: output.status.to_string(),
         output: String::from_utf8_lossy(&output.stderr).into_owned(),
     })

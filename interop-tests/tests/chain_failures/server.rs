@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::common::{Bystander, PROMPTLY, Site, route_to_server, turn};
+use crate::common::{Bystander, FlowLine, PROMPTLY, Site, route_to_server, turn};
 use crate::expect::{check_no_detour, configured, end, expect_reset, flow_to, lab, to};
 use synhop_lab::ChainSpec;
 
@@ -37,13 +37,7 @@ fn a_destination_without_a_route() {
         return;
     };
     let mut site = Site::new(lab(2), &to(&["10.96.0.1/32"]), &[]);
-    let bystander = Bystander::of_server(&site.lab, site.via());
-    let nowhere = "10.96.0.1:80".parse().unwrap();
-    expect_reset(&mut site, nowhere);
-    let last = flow_to(&mut site, 2, nowhere);
-    assert_eq!(last.outcome(), "unreachable", "{last}");
-    assert!(last.duration() < PROMPTLY, "{last}");
-    bystander.finish();
+    fail(&mut site, "10.96.0.1:80", "unreachable");
     end(site);
 }
 
@@ -59,13 +53,7 @@ fn a_destination_that_is_said_to_be_unreachable() {
         .server()
         .ip("route add unreachable 10.95.0.1/32\n")
         .unwrap();
-    let bystander = Bystander::of_server(&site.lab, site.via());
-    let unreachable = "10.95.0.1:80".parse().unwrap();
-    expect_reset(&mut site, unreachable);
-    let last = flow_to(&mut site, 2, unreachable);
-    assert_eq!(last.outcome(), "unreachable", "{last}");
-    assert!(last.duration() < PROMPTLY, "{last}");
-    bystander.finish();
+    fail(&mut site, "10.95.0.1:80", "unreachable");
     end(site);
 }
 
@@ -83,16 +71,19 @@ fn a_destination_that_never_answers() {
         .server()
         .ip("route add blackhole 10.94.0.1/32\n")
         .unwrap();
-    let bystander = Bystander::of_server(&site.lab, site.via());
-    let silent = "10.94.0.1:80".parse().unwrap();
-    expect_reset(&mut site, silent);
-    let last = flow_to(&mut site, 2, silent);
-    assert_eq!(last.outcome(), "connect-timeout", "{last}");
-    let lived = last.duration();
-    assert!(
-        lived >= Duration::from_millis(700) && lived < PROMPTLY,
-        "{last}"
-    );
-    bystander.finish();
+    let last = fail(&mut site, "10.94.0.1:80", "connect-timeout");
+    assert!(last.duration() >= Duration::from_millis(700), "{last}");
     end(site);
+}
+
+/// Asks for what cannot be had, beside a bystander: the last node soon says why.
+fn fail(site: &mut Site, destination: &str, outcome: &str) -> FlowLine {
+    let destination = destination.parse().unwrap();
+    let bystander = Bystander::of_server(&site.lab, site.via());
+    expect_reset(site, destination);
+    let last = flow_to(site, 2, destination);
+    assert_eq!(last.outcome(), outcome, "{last}");
+    assert!(last.duration() < PROMPTLY, "{last}");
+    bystander.finish();
+    last
 }
