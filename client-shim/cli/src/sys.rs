@@ -155,8 +155,9 @@ pub(crate) fn poll_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -
     polled.iter().map(|it| it.revents != 0).collect()
 }
 
-/// How many descriptors a message may bring; the kernel closes the others.
-const MAX_DESCRIPTORS: usize = 4;
+/// How many descriptors a message may bring (`SCM_MAX_FD`). There is room for all of them: the
+/// kernel would close the others on the spot, which may take long.
+const MAX_DESCRIPTORS: usize = 253;
 const FD_OCTETS: usize = mem::size_of::<c_int>();
 /// `struct cmsghdr`: length, level, type.
 const CONTROL_HEAD_OCTETS: usize = mem::size_of::<libc::cmsghdr>();
@@ -200,6 +201,21 @@ fn descriptors(control: &[u8]) -> Vec<OwnedFd> {
         // SAFETY: the kernel has just made these descriptors for us; nobody else knows them.
         .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
         .collect()
+}
+
+/// Lets this process have as many descriptors as it may: a login shell's soft limit is 1,024, and
+/// a user's requests can take up that many. Not for a process that hands its limits on.
+pub(crate) fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: a place for the limits.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0 {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: initialised limits. A refusal leaves what was there.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    }
 }
 
 /// Sends a message with a descriptor.

@@ -26,7 +26,8 @@ tcp = socket.socket()
 fn abuse(helper: &Helper, script: &str, expected: &str) {
     let script = format!("{PRELUDE}{script}");
     let path = helper.path();
-    let ran = finish(Command::new(PYTHON).args(["-c", &script, &path]));
+    let pid = helper.pid().to_string();
+    let ran = finish(Command::new(PYTHON).args(["-c", &script, &path, &pid]));
     ran.printed(expected);
 }
 
@@ -110,5 +111,70 @@ os.close(go)
 print(sum(os.waitpid(program, 0)[1] != 0 for program in programs))
 ";
     abuse(&helper, script, "0");
+    wait_for("the descriptors", || helper.descriptors() == before);
+}
+
+#[test]
+fn a_close_that_lingers_keeps_its_own_user_waiting_only() {
+    let Some(_world) = World::new("a_close_that_lingers_keeps_its_own_user_waiting_only") else {
+        return;
+    };
+    let helper = Helper::start(&[]);
+    let before = helper.descriptors();
+    // Sockets with data that a full peer does not take, and whose last owner is the helper: it is
+    // stopped until the one before has gone. Some have not even been received by then.
+    let script = "
+import os, signal, struct
+helper = int(sys.argv[2])
+full = socket.create_server(('127.0.0.1', 0), backlog=100)
+LINGER_SECONDS = 4
+def as_child(work):
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(1)
+    return child
+def poison():
+    s = socket.create_connection(full.getsockname())
+    s.setblocking(False)
+    try:
+        while True:
+            s.send(bytes(65536))
+    except BlockingIOError:
+        pass
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, LINGER_SECONDS))
+    c = client()
+    # More than one is refused.
+    socket.send_fds(c, [STATE], [s.fileno()] * how_many)
+    os._exit(0)
+os.kill(helper, signal.SIGSTOP)
+for how_many in (1, 2, 5, 1, 1, 1, 1, 1):
+    os.waitpid(as_child(poison), 0)
+start = time.monotonic()
+os.kill(helper, signal.SIGCONT)
+def other():
+    os.setresuid(65534, 65534, 65534)
+    ok = all(ask(STATE, tcp) == 2 for _ in range(100))
+    os._exit(0 if ok else 1)
+# Until all places of this user are taken.
+while True:
+    try:
+        ask(STATE, tcp)
+    except (IndexError, OSError):
+        break
+stuck = time.monotonic()
+print(os.waitpid(as_child(other), 0)[1], time.monotonic() - stuck < 1)
+print(stuck - start < LINGER_SECONDS)
+def patiently():
+    while time.monotonic() < start + 15:
+        try:
+            return ask(STATE, tcp)
+        except (IndexError, OSError):
+            time.sleep(0.1)
+print(patiently())
+";
+    abuse(&helper, script, "0 True\nTrue\n2");
     wait_for("the descriptors", || helper.descriptors() == before);
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use socket2::SockRef;
 use synhop_client_core::{Answer, Flow, Outcome, Progress, Refusal, Request};
@@ -19,7 +20,7 @@ const MAX_COOKIES: usize = 1024;
 /// The attachment, and the cookies that proxies gave.
 pub(super) struct Marker {
     attachment: Attachment,
-    cookies: HashMap<Place, Cookie>,
+    cookies: Mutex<HashMap<Place, Cookie>>,
 }
 
 /// A cookie is good for one client address at one proxy: the address is not known before
@@ -35,12 +36,12 @@ impl Marker {
     pub(super) fn new(attachment: Attachment) -> Self {
         Self {
             attachment,
-            cookies: HashMap::new(),
+            cookies: Mutex::default(),
         }
     }
 
     /// Does what `request` asks, if the descriptor is a TCP socket.
-    pub(super) fn answer(&mut self, request: Request, fd: &OwnedFd) -> Answer {
+    pub(super) fn answer(&self, request: Request, fd: &OwnedFd) -> Answer {
         let Ok(socket) = TcpSocket::check(fd) else {
             return Answer::Refused(Refusal::NotTcp);
         };
@@ -65,12 +66,12 @@ impl Marker {
         proxy: SocketAddrV4,
         outcome: Outcome,
     ) -> Answer {
-        let cookie = place(socket, proxy).and_then(|place| self.cookies.get(&place));
+        let cookie = place(socket, proxy).and_then(|place| self.cookies().get(&place).copied());
         let option = SynOption::V4 {
             // The kernel's program fills in what connect() chooses.
             source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
             destination,
-            extra: cookie.map_or(Extra::Nothing, |cookie| Extra::Cookie(*cookie)),
+            extra: cookie.map_or(Extra::Nothing, Extra::Cookie),
         };
         let outcome = match outcome {
             Outcome::Asked => MarkOutcome::Asked,
@@ -83,7 +84,7 @@ impl Marker {
         }
     }
 
-    fn state(&mut self, fd: &OwnedFd) -> Answer {
+    fn state(&self, fd: &OwnedFd) -> Answer {
         let MarkState { option, progress } = match self.attachment.mark_state(fd) {
             Ok(Some(state)) => state,
             Ok(None) => return Answer::Unmarked,
@@ -110,14 +111,20 @@ impl Marker {
     }
 
     /// Remembers the cookie that the peer gave; no new one leaves the old one valid.
-    fn remember(&mut self, fd: &OwnedFd, cookie: Option<Cookie>) {
+    fn remember(&self, fd: &OwnedFd, cookie: Option<Cookie>) {
         let Some((cookie, place)) = cookie.zip(peer(fd).and_then(|peer| place(fd, peer))) else {
             return;
         };
-        if self.cookies.len() >= MAX_COOKIES && !self.cookies.contains_key(&place) {
-            self.cookies.clear();
+        let mut cookies = self.cookies();
+        if cookies.len() >= MAX_COOKIES && !cookies.contains_key(&place) {
+            cookies.clear();
         }
-        self.cookies.insert(place, cookie);
+        cookies.insert(place, cookie);
+    }
+
+    fn cookies(&self) -> MutexGuard<'_, HashMap<Place, Cookie>> {
+        // Each entry is whole or not there.
+        self.cookies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,12 +1,13 @@
 //! `synhop helper`: the privileged part.
 
+mod lobby;
 mod marker;
+mod places;
 mod server;
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::path::Path;
-use std::thread;
 
 use anyhow::{Context, Result, bail};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -25,6 +26,7 @@ const BACKLOG: i32 = 512;
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn run(args: args::Helper) -> Result<()> {
     let signals = Signals::block(&[libc::SIGTERM, libc::SIGINT]).context("blocking signals")?;
+    sys::raise_descriptor_limit();
     let attachment = Attachment::new(Config {
         kind: args.kind,
         cgroup: args.cgroup.map_or(Cgroup::Topmost, Cgroup::At),
@@ -46,7 +48,7 @@ pub(crate) fn run(args: args::Helper) -> Result<()> {
     Ok(())
 }
 
-/// Binds the socket and serves it in a thread, to the end of the process.
+/// Binds the socket and serves it in threads, to the end of the process.
 pub(crate) fn start(
     attachment: Attachment,
     path: &Path,
@@ -54,12 +56,7 @@ pub(crate) fn start(
     users: Users,
 ) -> Result<()> {
     let listener = bind(path, gid).with_context(|| path.display().to_string())?;
-    let server = Server::new(listener, Marker::new(attachment), users);
-    thread::Builder::new()
-        .name("synhop-helper".into())
-        .spawn(move || server.serve())
-        .context("starting the helper's thread")?;
-    Ok(())
+    Server::start(listener, Marker::new(attachment), users).context("starting the helper's threads")
 }
 
 fn bind(path: &Path, gid: Option<u32>) -> Result<Socket> {

@@ -299,9 +299,13 @@ impl Helper {
         wait_for("the helper", || {
             let ended = helper.child.try_wait().expect("wait");
             assert!(ended.is_none(), "the helper ended: {ended:?}");
-            Path::new(&path).exists()
+            Path::new(&path).exists() && helper.log().contains("listening")
         });
         helper
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn path(&self) -> String {
@@ -311,8 +315,13 @@ impl Helper {
 
     /// How many requests it has answered, those of `synhop run` itself too.
     pub(crate) fn answered(&self) -> usize {
-        let log = std::fs::read_to_string(self.directory.path().join("log")).expect("the log");
+        let log = self.log();
         log.lines().filter(|line| line.contains("answered")).count()
+    }
+
+    fn log(&self) -> String {
+        let path = self.directory.path().join("log");
+        std::fs::read_to_string(path).expect("the log")
     }
 
     /// How many descriptors it has open.
