@@ -173,7 +173,9 @@ async fn watch(leg: &TcpStream, interest: Interest) -> bool {
     let Ok(ready) = leg.ready(interest).await else {
         return true;
     };
-    // What came before the reset is still to be read; reading then finds the error itself.
+    // What came before the reset is still to be read; reading then finds the error itself. Ready is
+    // only what was asked for: readable means that a direction waits to read, so it will, and this
+    // does not come round again at once.
     if !ready.is_error() || ready.is_readable() {
         return false;
     }

@@ -1,8 +1,10 @@
 //! The relay over loopback TCP: what one leg does must come out at the other.
 
+use std::fs;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -19,6 +21,8 @@ struct Rig {
     client: TcpStream,
     server: TcpStream,
     relay: JoinHandle<Outcome>,
+    /// The relay's thread in `/proc`, `PID/task/TID`.
+    thread: PathBuf,
 }
 
 #[derive(Debug, PartialEq)]
@@ -41,12 +45,42 @@ impl Rig {
             socket.set_write_timeout(Some(BOUND)).unwrap();
             socket.set_nodelay(true).unwrap();
         }
-        let relay = thread::spawn(move || run(client_leg, server_leg, max_pipes, idle));
+        let (tell, told) = mpsc::channel();
+        let relay = thread::spawn(move || {
+            tell.send(fs::read_link("/proc/thread-self").unwrap())
+                .unwrap();
+            run(client_leg, server_leg, max_pipes, idle)
+        });
         Self {
             client,
             server,
             relay,
+            thread: told.recv().unwrap(),
         }
+    }
+
+    /// Expects that the relay spends next to no processor time, as one that waits does.
+    fn assert_at_rest(&self, when: &str) {
+        const LOOK: Duration = Duration::from_millis(500);
+        const MOST: Duration = Duration::from_millis(50);
+        let before = self.processor_time();
+        thread::sleep(LOOK);
+        let spent = self.processor_time().saturating_sub(before);
+        assert!(spent <= MOST, "{spent:?} of {LOOK:?} when {when}");
+    }
+
+    fn processor_time(&self) -> Duration {
+        /// `USER_HZ`, the same on every architecture of Linux.
+        const TICK: Duration = Duration::from_millis(10);
+        let stat = fs::read_to_string(Path::new("/proc").join(&self.thread).join("stat")).unwrap();
+        // proc_pid_stat(5): utime and stime are fields 14 and 15; the name in field 2 may have
+        // blanks and ends with the last parenthesis.
+        let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+        fields
+            .skip(11)
+            .take(2)
+            .map(|ticks| TICK * ticks.parse().unwrap())
+            .sum()
     }
 
     fn outcome(self) -> Outcome {
@@ -203,6 +237,37 @@ fn reset_is_seen_through_back_pressure() {
         assert_eq!(end, RelayEnd::Reset(Side::Client));
         // All that had arrived was discarded with the reset or is followed by it.
         assert!(read_all(&mut rig.server).is_err());
+    }
+}
+
+/// Whatever readiness stays while sinks stall, the relay sleeps, and a reset behind octets that
+/// nobody takes ends it at once.
+#[test]
+fn a_stalled_relay_does_not_spin() {
+    for pool in POOLS {
+        let mut rig = Rig::new(pool, LONG_IDLE);
+        fill(&mut rig.client);
+        rig.assert_at_rest("up is stalled");
+        fill(&mut rig.server);
+        rig.assert_at_rest("both directions are stalled");
+        reset(rig.client);
+        let end = rig.relay.join().unwrap().end;
+        assert_eq!(end, RelayEnd::Reset(Side::Client));
+    }
+}
+
+/// The same where one direction is over: what is closed stays ready for ever.
+#[test]
+fn a_half_closed_stalled_relay_does_not_spin() {
+    for pool in POOLS {
+        let mut rig = Rig::new(pool, LONG_IDLE);
+        rig.server.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_all(&mut rig.client).unwrap(), b"");
+        fill(&mut rig.client);
+        rig.assert_at_rest("down is closed, up is stalled");
+        reset(rig.client);
+        let end = rig.relay.join().unwrap().end;
+        assert_eq!(end, RelayEnd::Reset(Side::Client));
     }
 }
 
