@@ -151,6 +151,15 @@ impl NodeProcess {
         std::fs::read_dir(path).unwrap().count()
     }
 
+    /// From now on its descriptors are to be below `count`; those that it has stay.
+    pub(crate) fn limit_descriptors(&self, count: usize) {
+        let prlimit = Command::new("prlimit")
+            .arg(format!("--pid={}", self.pid()))
+            .arg(format!("--nofile={count}:1000"))
+            .status();
+        assert!(prlimit.is_ok_and(|status| status.success()));
+    }
+
     fn pid(&self) -> u32 {
         self.child.lock().unwrap().id()
     }

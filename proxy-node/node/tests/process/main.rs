@@ -7,7 +7,8 @@
 //!  client --option--> node (127.0.0.1:4040) --> echo server (127.0.0.2:7)
 //! ```
 
-#[path = "process/rig.rs"]
+mod descriptors;
+mod refusals;
 mod rig;
 
 use std::io::{ErrorKind, Read, Write};
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use rig::{BOUND, Client, EchoServer, NodeProcess, in_namespace, wait_until};
+use rig::{BOUND, Client, EchoServer, NodeProcess, in_namespace};
 
 const NODE: &str = "127.0.0.1:4040";
 const SECOND: &str = "127.0.0.1:4041";
@@ -151,46 +152,6 @@ fn silent_next_hop_gets_nothing() {
 }
 
 #[test]
-fn refused_destination_resets_the_client() {
-    in_namespace("refused_destination_resets_the_client", || {
-        let node = trusting_node();
-        if let Ok(stream) = Client::new().connect(NODE, SERVER) {
-            assert_reset(stream);
-        }
-        let line = node.flow_line();
-        assert!(line.contains("outcome=refused"), "{line}");
-        node.stop();
-    });
-}
-
-#[test]
-fn plain_client_is_refused() {
-    in_namespace("plain_client_is_refused", || {
-        let node = trusting_node();
-        let stream = TcpStream::connect(NODE).unwrap();
-        stream.set_read_timeout(Some(BOUND)).unwrap();
-        assert_reset(stream);
-        let line = node.flow_line();
-        assert!(line.contains("outcome=no-option"), "{line}");
-        node.stop();
-    });
-}
-
-#[test]
-fn destination_outside_the_list_is_refused() {
-    in_namespace("destination_outside_the_list_is_refused", || {
-        let node = trusting_node();
-        let _server = EchoServer::start("127.0.0.3:7");
-        if let Ok(stream) = Client::new().connect(NODE, "127.0.0.3:7") {
-            assert_reset(stream);
-        }
-        let line = node.flow_line();
-        assert!(line.contains("outcome=destination-not-allowed"), "{line}");
-        node.stop();
-    });
-}
-
-#[test]
 fn resets_are_passed_on_and_told_apart() {
     in_namespace("resets_are_passed_on_and_told_apart", || {
         let node = trusting_node();
@@ -306,86 +267,6 @@ fn flows_go_without_a_status_page() {
         echo(&mut stream, b"x");
         finish(stream);
         assert!(node.flow_line().contains("outcome=closed"));
-        node.stop();
-    });
-}
-
-#[test]
-fn no_descriptor_is_left() {
-    in_namespace("no_descriptor_is_left", || {
-        let node = trusting_node();
-        let server = EchoServer::start(SERVER);
-        let client = Client::new();
-        let round = |count: usize| {
-            for _ in 0..count {
-                let mut stream = client.connect(NODE, SERVER).unwrap();
-                echo(&mut stream, b"some octets");
-                finish(stream);
-                assert!(node.flow_line().contains("outcome=closed"));
-            }
-        };
-        round(1);
-        let idle = node.descriptors();
-        round(100);
-        let mut streams: Vec<_> = (0..100)
-            .map(|_| client.connect(NODE, SERVER).unwrap())
-            .collect();
-        for stream in &mut streams {
-            echo(stream, b"all at once");
-        }
-        // Two sockets for each idle flow, and no pipe beyond the spare ones.
-        let busy = node.descriptors();
-        assert!(busy <= idle + 200 + 8, "{busy} descriptors, {idle} idle");
-        for stream in streams {
-            finish(stream);
-            assert!(node.flow_line().contains("outcome=closed"));
-        }
-        // Flows that come to nothing, each in its way.
-        drop(server);
-        for _ in 0..50 {
-            let _ = client.connect(NODE, SERVER);
-            node.flow_line();
-            let _ = TcpStream::connect(NODE);
-            node.flow_line();
-        }
-        wait_until("descriptors are closed", || node.descriptors() <= idle);
-        node.stop();
-    });
-}
-
-/// With few descriptors the node refuses what is too much and keeps what it has.
-#[test]
-fn full_table_refuses_and_keeps() {
-    in_namespace("full_table_refuses_and_keeps", || {
-        let mut arguments = vec!["--listen", NODE, "--trust", "127.0.0.0/8"];
-        arguments.extend(ALLOW);
-        let node = NodeProcess::start_with_descriptors(160, &arguments);
-        let _server = EchoServer::start(SERVER);
-        let client = Client::new();
-        let mut kept = Vec::new();
-        let mut refused = 0;
-        for _ in 0..60 {
-            let Ok(mut stream) = client.connect(NODE, SERVER) else {
-                refused += 1;
-                continue;
-            };
-            let echoed = stream
-                .write_all(b"x")
-                .and_then(|()| stream.read_exact(&mut [0]));
-            match echoed {
-                Ok(()) => kept.push(stream),
-                Err(_reset) => refused += 1,
-            }
-        }
-        assert!(kept.len() >= 5, "{} kept", kept.len());
-        assert!(refused >= 20, "{refused} refused");
-        assert!(node.flow_line().contains("outcome=table-full"));
-        for stream in &mut kept {
-            echo(stream, b"still served");
-        }
-        for stream in kept {
-            finish(stream);
-        }
         node.stop();
     });
 }
