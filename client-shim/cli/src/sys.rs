@@ -14,6 +14,8 @@ use socket2::{MaybeUninitSlice, MsgHdrMut, SockRef, Socket};
 pub(crate) struct Signals {
     set: libc::sigset_t,
     before: libc::sigset_t,
+    /// Whether the caller had SIGCHLD ignored.
+    ignores_children: bool,
 }
 
 /// A signal that came.
@@ -30,6 +32,7 @@ impl Signals {
         let mut signals = Self {
             set: empty_set(),
             before: empty_set(),
+            ignores_children: false,
         };
         for number in numbers {
             // SAFETY: an initialised set; a bad number is refused.
@@ -38,7 +41,8 @@ impl Signals {
         // An ignored SIGCHLD would have the kernel swallow the child's status.
         if numbers.contains(&libc::SIGCHLD) {
             // SAFETY: the default disposition runs no code of ours.
-            unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+            let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+            signals.ignores_children = before == libc::SIG_IGN;
         }
         let how = libc::SIG_BLOCK;
         // SAFETY: two initialised sets.
@@ -67,17 +71,21 @@ impl Signals {
         }
     }
 
-    /// Has the child start with the mask from before: std hands the parent's on.
+    /// Has the child start with what was in force before: std hands the parent's on.
     pub(crate) fn restore_in(&self, command: &mut Command) {
-        let before = self.before;
+        let (before, ignores_children) = (self.before, self.ignores_children);
         let restore = move || {
             let how = libc::SIG_SETMASK;
             // SAFETY: an initialised set; null is allowed.
             unsafe { libc::pthread_sigmask(how, &raw const before, std::ptr::null_mut()) };
+            if ignores_children {
+                // SAFETY: this disposition runs no code at all.
+                unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+            }
             Ok(())
         };
-        // SAFETY: pthread_sigmask is all that runs between fork and exec; it is async-signal-safe
-        // and takes no lock.
+        // SAFETY: pthread_sigmask and signal are all that runs between fork and exec; they are
+        // async-signal-safe and take no lock.
         unsafe { command.pre_exec(restore) };
     }
 }

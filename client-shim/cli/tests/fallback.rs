@@ -103,6 +103,23 @@ fn an_unreachable_proxy_is_left_out() {
         let fail = world.python(NOBODY, &["--fallback", "fail"], script);
         fail.printed("ECONNREFUSED").said("failed (");
     }
+    let peer = world.python(NOBODY, &[], PEER_NAME);
+    peer.printed(&format!("198.51.100.1 {HELLO}"))
+        .said("direct (192.0.2.9:7000: proxy not reachable, errno 111)");
+    // As a failed connect looks: no peer, and the error is still to be fetched.
+    let script = "
+s = socket.socket()
+s.setblocking(False)
+s.connect_ex(SERVER)
+select.select([], [s], [])
+try:
+    s.getpeername()
+except OSError as error:
+    error = errno.errorcode[error.errno]
+    print(error, errno.errorcode[s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)])
+";
+    let fail = world.python(NOBODY, &["--fallback", "fail"], script);
+    fail.printed("ENOTCONN ECONNREFUSED");
     // No route at all: connect() fails at once, also without blocking.
     let nowhere = "203.0.113.1:7000";
     for (_, script) in WAYS {

@@ -38,6 +38,14 @@ impl Flow {
         }
     }
 
+    /// Whether a node took the flow.
+    pub(crate) fn is_understood(&self, state: &State) -> bool {
+        match self.outcome(state) {
+            Some(Answer::Flow(flow)) => flow.progress == Progress::Understood,
+            Some(Answer::Done | Answer::Unmarked | Answer::Refused(_)) | None => false,
+        }
+    }
+
     /// What became of the mark: from the socket itself if it says so, else from the helper.
     fn outcome(&self, state: &State) -> Option<Answer> {
         if restore_syn_count(self.socket, self.syn_count)

@@ -2,13 +2,15 @@
 
 use std::net::SocketAddrV4;
 
-use synhop_client_core::{Answer, Completion, Endpoint, Entry, Phase, Progress, Request, SockAddr};
+use synhop_client_core::{
+    Answer, Completion, Endpoint, Entry, Fallback, Phase, Progress, Request, SockAddr,
+};
 
-use crate::completion::complete_and_wait;
+use crate::completion::{Flow, complete_and_wait};
 use crate::error_option::connecting;
 use crate::helper;
 use crate::state::{State, TRACKING};
-use crate::sys::{Errno, Socket};
+use crate::sys::{Errno, Socket, TcpState};
 
 /// What the program is told.
 pub(crate) enum Peer {
@@ -22,21 +24,42 @@ pub(crate) enum Peer {
 
 /// The peer of `socket`.
 pub(crate) fn peer(state: &State, socket: Socket) -> Peer {
+    // Some programs ask for the peer to learn whether their non-blocking connect has succeeded.
+    if let Some(flow) = connecting(state, socket) {
+        let completion = match socket.tcp_state() {
+            Some(TcpState::Other) => Completion::Established,
+            Some(TcpState::Closed) => match failed(state, &flow) {
+                Some(completion) => completion,
+                None => return Peer::PassThrough,
+            },
+            Some(TcpState::Connecting) | None => return Peer::PassThrough,
+        };
+        if let Err(error) = complete_and_wait(state, &flow, completion) {
+            return Peer::Gone(error);
+        }
+    }
     let Some(SockAddr::V4(real)) = socket.peer() else {
         return Peer::PassThrough;
     };
     if !state.settings.policy.routes.is_proxy(real.address) {
         return Peer::PassThrough;
     }
-    // Some programs ask for the peer to learn whether their non-blocking connect has succeeded.
-    if let Some(flow) = connecting(state, socket)
-        && let Err(error) = complete_and_wait(state, &flow, Completion::Established)
-    {
-        return Peer::Gone(error);
-    }
     match destination(state, socket) {
         Some(destination) => Peer::Is(real.with_address(destination)),
         None => Peer::PassThrough,
+    }
+}
+
+/// The proxy could not be connected to. `None`: there is no peer to tell of, nor will be; the error
+/// stays where the program will look for it.
+fn failed(state: &State, flow: &Flow) -> Option<Completion> {
+    match state.settings.policy.fallback {
+        Fallback::Fail => None,
+        Fallback::Direct if flow.is_understood(state) => None,
+        Fallback::Direct => {
+            let error = flow.socket.take_error().err()?;
+            Some(Completion::Failed(error.get()))
+        }
     }
 }
 

@@ -1,10 +1,10 @@
-//! `--verbose`: one line on stderr for every `connect()`, by a single write(2).
+//! `--verbose`: one line on stderr for every `connect()`, and complaints at the start.
 
 use std::fmt::{self, Write};
 use std::net::SocketAddrV4;
 
 use crate::state::State;
-use crate::sys;
+use crate::sys::Stderr;
 
 /// A line of bounded length, on the stack.
 pub(crate) struct Line {
@@ -24,13 +24,13 @@ impl Line {
         line
     }
 
-    /// To stderr. What happens to it there is not the library's business.
-    pub(crate) fn write(mut self) {
+    /// By a single write(2), so that lines do not mix.
+    pub(crate) fn write(mut self, stderr: &Stderr) {
         let end = self.used.min(self.octets.len() - 1);
         if let Some(newline) = self.octets.get_mut(end) {
             *newline = b'\n';
         }
-        sys::write_stderr(self.octets.get(..=end).unwrap_or_default());
+        stderr.write(self.octets.get(..=end).unwrap_or_default());
     }
 }
 
@@ -52,7 +52,7 @@ impl Write for Line {
 
 /// What became of the program's connect to `destination`, if the user wants to know.
 pub(crate) fn report(state: &State, destination: SocketAddrV4, what: fmt::Arguments<'_>) {
-    if state.settings.verbose {
-        Line::new(format_args!("{destination}: {what}")).write();
+    if let Some(stderr) = &state.stderr {
+        Line::new(format_args!("{destination}: {what}")).write(stderr);
     }
 }

@@ -12,6 +12,8 @@ use crate::sys;
 pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) helper: sys::HelperAddress,
+    /// Where to report to, if the user wants to know.
+    pub(crate) stderr: Option<sys::Stderr>,
 }
 
 /// The process's sockets that go through a proxy.
@@ -33,14 +35,23 @@ impl State {
         let settings = Settings::from_variables(|name| std::env::var(name).ok());
         let complaint = match settings {
             Ok(settings) => match sys::HelperAddress::new(&settings.helper) {
-                Some(helper) => return Some(Self { settings, helper }),
+                Some(helper) => {
+                    let stderr = settings.verbose.then(sys::Stderr::open).flatten();
+                    return Some(Self {
+                        settings,
+                        helper,
+                        stderr,
+                    });
+                }
                 None => Line::new(format_args!("the helper's path is too long: not proxying")),
             },
             // Left over in the environment of a program that nobody configured.
             Err(SettingsError::Missing(names::ROUTES)) => return None,
             Err(error) => Line::new(format_args!("{error}: not proxying")),
         };
-        complaint.write();
+        if let Some(stderr) = sys::Stderr::open() {
+            complaint.write(&stderr);
+        }
         None
     }
 }

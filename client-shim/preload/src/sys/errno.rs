@@ -6,6 +6,7 @@ pub(crate) struct Errno(i32);
 
 impl Errno {
     pub(crate) const ALREADY: Self = Self(libc::EALREADY);
+    pub(crate) const BROKEN_PIPE: Self = Self(libc::EPIPE);
     pub(crate) const CONNECTION_ABORTED: Self = Self(libc::ECONNABORTED);
     pub(crate) const CONNECTION_REFUSED: Self = Self(libc::ECONNREFUSED);
     pub(crate) const CONNECTION_RESET: Self = Self(libc::ECONNRESET);

@@ -4,10 +4,12 @@ mod errno;
 mod hooks;
 mod real;
 mod socket;
+mod stderr;
 mod unix;
 
 pub(crate) use errno::Errno;
 pub(crate) use socket::{Socket, TcpState};
+pub(crate) use stderr::Stderr;
 pub(crate) use unix::{HelperAddress, HelperConnection};
 
 /// Milliseconds of the monotonic clock.
@@ -21,10 +23,4 @@ pub(crate) fn now_ms() -> u64 {
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
     seconds * 1_000 + nanoseconds / 1_000_000
-}
-
-/// One write(2); whether it succeeds is not the library's business.
-pub(crate) fn write_stderr(line: &[u8]) {
-    // SAFETY: the pointer and the length are those of a slice.
-    unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
 }
