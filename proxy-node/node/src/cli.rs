@@ -14,13 +14,18 @@ const AFTER_HELP: &str = "\
 Flags override the file; a list given by flags replaces the file's list.
 
 Examples:
-  The last node of a chain, for clients of one network:
-    synhop-node --listen 192.0.2.1:4040 --allow-from 192.0.2.0/24 --allow-to 0.0.0.0/0
-  The node before it:
-    synhop-node --listen 198.51.100.1:4040 --via 192.0.2.1:4040 \\
-        --allow-from 198.51.100.0/24 --allow-to 0.0.0.0/0 --trust 198.51.100.0/24
+  One node, for the clients of one network:
+    synhop-node --listen 198.51.100.1:4040 --allow-from 198.51.100.0/24 \\
+        --allow-to 0.0.0.0/0 --trust 198.51.100.0/24
+  The same with a second node behind it; --via is all that is added:
+    synhop-node --listen 198.51.100.1:4040 --allow-from 198.51.100.0/24 \\
+        --allow-to 0.0.0.0/0 --trust 198.51.100.0/24 --via 192.0.2.1:4040
+  That second node, which only the first one may use:
+    synhop-node --listen 192.0.2.1:4040 --allow-from 198.51.100.1/32 \\
+        --allow-to 0.0.0.0/0 --trust 198.51.100.1/32
 
-Signals: SIGTERM and SIGINT stop accepting and let the flows finish; a second one ends them.
+Signals: SIGTERM and SIGINT stop accepting and let the flows finish, for timeouts.shutdown_grace_ms
+at most; a second one ends them. SIGHUP does nothing: restart the node for a new configuration.
 Exit codes: 0 stopped as asked or the check found nothing, 1 the node failed, 2 wrong
 configuration or command line.";
 
@@ -37,13 +42,13 @@ pub struct Cli {
     /// The next node; without it flows go to their destination itself
     #[arg(long, value_name = "ADDR:PORT")]
     pub via: Option<SocketAddr>,
-    /// Who may use this node, by source address; required
+    /// Who may use this node, by source address, the node before this one included; required
     #[arg(long, value_name = "CIDR", num_args = 1.., value_delimiter = ',', value_parser = parse_prefix)]
     pub allow_from: Vec<IpNet>,
     /// What may be reached through it; required. "CIDR PORT" and "CIDR FIRST-LAST" limit the ports
     #[arg(long, value_name = "CIDR", num_args = 1.., value_delimiter = ',', value_parser = parse_allow_to)]
     pub allow_to: Vec<AllowTo>,
-    /// Sources whose SYNs are forwarded before they have proven their address
+    /// Sources whose SYNs are forwarded at once; others wait for their first handshake
     #[arg(long, value_name = "CIDR", num_args = 1.., value_delimiter = ',', value_parser = parse_prefix)]
     pub trust: Vec<IpNet>,
     /// Serve JSON at / and Prometheus metrics at /metrics there; it has no access control

@@ -17,6 +17,9 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(problems) => {
             eprintln!("{problems}");
+            if problems.file.is_none() {
+                eprintln!("\nFor more information, try '--help'.");
+            }
             return ExitCode::from(MISCONFIGURED);
         }
     };

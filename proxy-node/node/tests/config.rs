@@ -108,6 +108,30 @@ fn broken_toml_is_named_with_its_place() {
     assert!(found.iter().any(|line| line.starts_with("3:")), "{found:?}");
 }
 
+/// What is wrong is told once: neither as missing, too, nor for what followed broken TOML.
+#[test]
+fn mistakes_do_not_pull_others_along() {
+    let text = "listen = \"192.0.2.1\"\nallow_from = 7\nallow_to = [\"all\"]\n";
+    let (draft, problems) = read(text);
+    assert_eq!(problems.len(), 3);
+    assert_eq!(draft.problems(), []);
+    let (draft, problems) = read("listen = \n");
+    assert_eq!(problems.len(), 1);
+    assert_eq!(draft.problems(), []);
+}
+
+#[test]
+fn status_page_needs_a_port_of_its_own() {
+    let address = Some("192.0.2.1:4040".parse().unwrap());
+    let draft = Draft {
+        listen: address,
+        status: address,
+        ..Draft::default()
+    };
+    let problems = draft.finish(None).unwrap_err().to_string();
+    assert!(problems.contains("name another port"), "{problems}");
+}
+
 #[test]
 fn second_route_for_a_prefix_is_a_mistake() {
     let route = "[[route]]\nprefix = \"10.0.0.0/8\"\nvia = \"direct\"\n";

@@ -35,6 +35,8 @@ pub struct Draft {
     pub limits: Limits,
     /// See [`Settings::timeouts`].
     pub timeouts: Timeouts,
+    /// Keys of the file whose value makes no sense: told already, so they are not missing.
+    pub unreadable: Vec<String>,
 }
 
 impl Draft {
@@ -55,6 +57,7 @@ impl Draft {
             log_format: flags.log_format.or(self.log_format),
             limits: self.limits,
             timeouts: self.timeouts,
+            unreadable: self.unreadable,
         }
     }
 
@@ -67,23 +70,27 @@ impl Draft {
                 message: message.to_owned(),
             });
         };
-        if self.listen.is_none() {
+        let lacks = |key: &str, is_absent| is_absent && !self.unreadable.iter().any(|it| it == key);
+        if lacks("listen", self.listen.is_none()) {
             say("no address to listen on: give --listen ADDR:PORT or `listen` in the file");
         }
         if self.listen.is_some_and(|listen| listen.port() == 0) {
             say("listen: port 0 would be another one at every start; name a port");
         }
-        if self.allow_from.is_empty() {
+        if lacks("allow_from", self.allow_from.is_empty()) {
             say(
                 "nobody may use this node: give --allow-from CIDR or `allow_from` in the file; \
                  without it the node does not start, lest it be an open proxy by accident",
             );
         }
-        if self.allow_to.is_empty() {
+        if lacks("allow_to", self.allow_to.is_empty()) {
             say(
                 "no destination is allowed: give --allow-to CIDR or `allow_to` in the file \
                  (0.0.0.0/0 and ::/0 mean every destination)",
             );
+        }
+        if self.status.is_some() && self.status == self.listen {
+            say("status: flows are listened for there; name another port");
         }
         for hop in self.next_hops() {
             if hop.ip().is_unspecified() || hop.port() == 0 {

@@ -20,13 +20,20 @@ pub fn read(text: &str) -> (Draft, Vec<Problem>) {
         text,
         problems: Vec::new(),
     };
+    let is_toml = errors.is_empty();
     for error in errors {
         reader.say(
             &error.span().unwrap_or_default(),
             error.message().to_owned(),
         );
     }
-    let draft = reader.root(table.get_ref());
+    let mut draft = Draft::default();
+    if is_toml {
+        draft = reader.root(table.get_ref());
+    } else {
+        // What was meant cannot be told, so nothing is known to be missing.
+        draft.unreadable = ROOT_KEYS.iter().map(|key| (*key).to_owned()).collect();
+    }
     let mut problems = reader.problems;
     problems.sort_by_key(|problem| problem.place);
     (draft, problems)
@@ -84,6 +91,7 @@ impl Reader<'_> {
     fn root(&mut self, table: &DeTable<'_>) -> Draft {
         let mut draft = Draft::default();
         for (key, value) in table {
+            let problems_before = self.problems.len();
             match key.get_ref().as_ref() {
                 "listen" => draft.listen = self.address(value),
                 "via" => draft.via = self.address(value),
@@ -98,6 +106,9 @@ impl Reader<'_> {
                 "limits" => draft.limits = self.limits(value),
                 "timeouts" => draft.timeouts = self.timeouts(value),
                 _ => self.unknown(key, ROOT_KEYS),
+            }
+            if self.problems.len() > problems_before {
+                draft.unreadable.push(key.get_ref().clone().into_owned());
             }
         }
         draft

@@ -43,7 +43,7 @@ pub struct Problems {
 }
 
 impl fmt::Display for Problems {
-    /// One line each: `file:line:column: message`.
+    /// One line each: `file:line:column: message`, or `error: message` without a file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, problem) in self.problems.iter().enumerate() {
             if at > 0 {
@@ -54,7 +54,7 @@ impl fmt::Display for Problems {
                     write!(f, "{file}:{}:{}: ", place.line, place.column)?;
                 }
                 (Some(file), None) => write!(f, "{file}: ")?,
-                (None, _) => {}
+                (None, _) => f.write_str("error: ")?,
             }
             f.write_str(&problem.message)?;
         }

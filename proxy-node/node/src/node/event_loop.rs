@@ -104,9 +104,21 @@ impl EventLoop {
     fn stop(&mut self, attachment: &Attachment) {
         if let Some(acceptor) = self.acceptor.take() {
             acceptor.close(attachment);
-            info!(flows = self.shell.flows(), "stopping: flows may finish");
+            let flows = self.shell.flows();
+            if flows > 0 {
+                let grace_s = self.shell.shutdown_grace().as_secs_f32();
+                info!(
+                    flows,
+                    grace_s, "stopping: flows may finish, a second signal ends them"
+                );
+            } else {
+                info!("stopping");
+            }
         } else {
-            info!(flows = self.shell.flows(), "stopping at once");
+            info!(
+                flows = self.shell.flows(),
+                "stopping at once: flows are reset"
+            );
         }
         self.shell.shut_down();
     }

@@ -146,6 +146,10 @@ impl Shell {
             .checked_add(Duration::from_micros(deadline.as_micros()))
     }
 
+    pub(super) fn shutdown_grace(&self) -> Duration {
+        self.core.config().timeouts().shutdown_grace
+    }
+
     pub(super) fn flows(&self) -> usize {
         self.core.flows()
     }
