@@ -106,6 +106,12 @@ pub(crate) fn forward(child: &std::process::Child, number: c_int) {
     }
 }
 
+/// Who owns what this process makes.
+pub(crate) fn effective_uid() -> u32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
 /// Who is at the other end of a unix socket.
 pub(crate) struct Peer {
     pub(crate) uid: u32,

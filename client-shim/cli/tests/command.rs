@@ -277,6 +277,39 @@ while True:
 }
 
 #[test]
+fn what_a_killed_run_leaves_goes_with_the_next() {
+    let Some(_world) = World::new("what_a_killed_run_leaves_goes_with_the_next") else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let left = || std::fs::read_dir(directory.path()).unwrap().count();
+    let mut command = synhop();
+    command.env("TMPDIR", directory.path());
+    command.args(["run", "--proxy", NODE, "--", "sh", "-c", "echo; read _"]);
+    let start = |command: &mut Command| {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        assert_eq!(stdout.read_line(&mut line).unwrap(), 1);
+        child
+    };
+    let mut killed = start(&mut command);
+    let mut living = start(&mut command);
+    assert_eq!(left(), 2);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(left(), 2);
+    let mut third = start(&mut command);
+    assert_eq!(left(), 2);
+    for child in [&mut living, &mut third] {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+    assert_eq!(left(), 0);
+}
+
+#[test]
 fn a_second_helper_leaves_the_first_alone() {
     let Some(_world) = World::new("a_second_helper_leaves_the_first_alone") else {
         return;

@@ -1,6 +1,7 @@
 //! `synhop run`: the program, the preload library, and a helper for it.
 
 mod child;
+mod directory;
 mod library;
 mod own_helper;
 

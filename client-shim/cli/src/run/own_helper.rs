@@ -1,29 +1,24 @@
 //! A helper for one program, as long as it runs.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use synhop_sockets::{Attachment, Config};
-use tempfile::TempDir;
 
+use super::directory::Directory;
 use crate::helper::{self, Users};
 
 /// The helper's socket in a directory of its own, which goes with it.
 pub(super) struct OwnHelper {
-    directory: TempDir,
+    directory: Directory,
 }
 
 impl OwnHelper {
     /// Attaches to the own cgroup, which is the program's too, and serves.
     pub(super) fn start() -> Result<Self> {
         let attachment = Attachment::new(Config::default())?;
-        // Searchable, not listable: a program that gives up root still reaches the socket.
-        let directory = tempfile::Builder::new()
-            .prefix("synhop-")
-            .permissions(fs::Permissions::from_mode(0o711))
-            .tempdir()
+        let directory = Directory::make(&std::env::temp_dir())
             .context("making a directory for the helper's socket")?;
         let own = Self { directory };
         helper::start(attachment, &own.path(), None, Users::new(Vec::new()))?;
@@ -32,7 +27,7 @@ impl OwnHelper {
 
     /// The socket's path.
     pub(super) fn path(&self) -> PathBuf {
-        self.directory.path().join("helper.sock")
+        self.directory.socket()
     }
 }
 
