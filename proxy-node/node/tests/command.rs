@@ -100,6 +100,25 @@ fn wrong_flags_are_explained() {
     assert!(message.contains("is 10.0.0.0/8 meant?"), "{message}");
 }
 
+/// What the help shows can be copied.
+#[test]
+fn examples_of_the_help_pass_the_check() {
+    let output = node(&["--help"]);
+    let help = String::from_utf8_lossy(&output.stdout).replace("\\\n", " ");
+    let examples = help.lines().filter_map(|line| {
+        let arguments = line.strip_prefix("    synhop-node ")?;
+        Some(arguments.split_whitespace().collect::<Vec<_>>())
+    });
+    let mut checked = 0;
+    for mut example in examples {
+        example.push("--check");
+        let output = node(&example);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        checked += 1;
+    }
+    assert_eq!(checked, 3);
+}
+
 #[test]
 fn help_names_every_flag_of_the_contract() {
     let output = node(&["--help"]);
