@@ -22,8 +22,16 @@ pub(crate) struct Signals {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signal {
     pub(crate) number: c_int,
-    /// From the terminal or the kernel: the whole process group has got it.
-    pub(crate) is_from_kernel: bool,
+    pub(crate) sender: Sender,
+}
+
+/// Who sent a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// The terminal or the kernel: the whole process group has got it.
+    Kernel,
+    /// A process.
+    Process(libc::pid_t),
 }
 
 impl Signals {
@@ -63,10 +71,14 @@ impl Signals {
             // SAFETY: an initialised set, and a place for the information.
             let number = unsafe { libc::sigwaitinfo(&raw const self.set, &raw mut info) };
             if number > 0 {
-                return Signal {
-                    number,
-                    is_from_kernel: info.si_code == libc::SI_KERNEL,
+                let sender = if info.si_code == libc::SI_KERNEL {
+                    Sender::Kernel
+                } else {
+                    // SAFETY: the kernel fills it in for every signal that a process sends, and
+                    // for SIGCHLD; elsewhere it is a number, too.
+                    Sender::Process(unsafe { info.si_pid() })
                 };
+                return Signal { number, sender };
             }
         }
     }

@@ -9,7 +9,7 @@ use synhop_client_core::Settings;
 
 use super::own_helper::OwnHelper;
 use super::{OWN_FAILURE, cannot_execute};
-use crate::sys::{self, Signal, Signals};
+use crate::sys::{self, Sender, Signal, Signals};
 
 /// What others send to us is meant for the program.
 const HANDLED: [libc::c_int; 7] = [
@@ -21,6 +21,9 @@ const HANDLED: [libc::c_int; 7] = [
     libc::SIGUSR2,
     libc::SIGCHLD,
 ];
+
+/// How far back a process's ancestors are looked at.
+const MAX_GENERATIONS: usize = 64;
 
 /// Starts an own helper and the program, and waits for the program's end. The program stays in
 /// this process group: the terminal's signals, and its job control, reach both.
@@ -53,12 +56,33 @@ fn wait(child: &mut Child, signals: &Signals) -> Result<ExitStatus> {
             }
             // The terminal has sent it to the program, too.
             Signal {
-                is_from_kernel: true,
+                sender: Sender::Kernel,
                 ..
             } => {}
+            // It has sent it to its process group, and would do so again.
+            Signal {
+                sender: Sender::Process(pid),
+                ..
+            } if is_of_program(child, pid) => {}
             Signal { number, .. } => sys::forward(child, number),
         }
     }
+}
+
+/// Whether a process is the program or one that it, or a process of its, has started.
+fn is_of_program(program: &Child, pid: libc::pid_t) -> bool {
+    let program = libc::pid_t::try_from(program.id()).ok();
+    std::iter::successors(Some(pid), |pid| parent(*pid))
+        .take(MAX_GENERATIONS)
+        .any(|pid| Some(pid) == program)
+}
+
+/// `None`: there is no such process, or no more.
+fn parent(pid: libc::pid_t) -> Option<libc::pid_t> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in brackets, may contain anything.
+    let (_, rest) = status.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// As a shell says it.
