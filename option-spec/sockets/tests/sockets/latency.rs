@@ -1,16 +1,46 @@
 //! How long a SYN takes to userspace, and what the programs cost a connection. To be run alone:
 //! `cargo test --release -p synhop-sockets -- --ignored --nocapture latency`
 
+use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use synhop_option::Extra;
-use synhop_sockets::SourceFill;
+use synhop_sockets::{Outcome, SourceFill, TcpSocket};
 
 use crate::support::*;
 
 const CONNECTIONS: usize = 5_000;
+
+#[test]
+#[ignore = "measures"]
+fn latency_of_marking() {
+    in_netns("latency-mark", || {
+        let attachment = attach();
+        let (option, source) = (v4(HOPS), SourceFill::FromSocket);
+        let at = "127.0.0.1:1".parse().expect("an address");
+        let timed = |mark: &dyn Fn(&socket2::Socket)| {
+            let time = |()| {
+                let client = tcp(at);
+                let start = Instant::now();
+                mark(&client);
+                start.elapsed()
+            };
+            std::iter::repeat_n((), CONNECTIONS).map(time).collect()
+        };
+        let checked = |client: &socket2::Socket| {
+            attachment.mark(client, &option, source).expect("mark");
+        };
+        let own = |client: &socket2::Socket| {
+            let socket = TcpSocket::made_by_caller(client.as_fd());
+            let marked = attachment.mark_tcp(socket, &option, source, Outcome::Asked);
+            marked.expect("mark");
+        };
+        report("mark()", timed(&checked));
+        report("mark_tcp(), made by the caller", timed(&own));
+    });
+}
 
 #[test]
 #[ignore = "measures"]
