@@ -12,19 +12,22 @@
 #![allow(dead_code, reason = "every test file uses its part")]
 
 pub(crate) mod node;
+mod programs;
 mod sys;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) use programs::{build_library, synhop};
 pub(crate) use sys::kill;
+
+use programs::Programs;
 
 pub(crate) const SERVER: &str = "198.51.100.1:8000";
 pub(crate) const NODE: &str = "192.0.2.7:7000";
@@ -40,6 +43,7 @@ pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) plain: Server,
     pub(crate) node: node::Node,
+    programs: Arc<Programs>,
 }
 
 /// Answers every request, and counts.
@@ -74,6 +78,7 @@ impl World {
             server: Server::start(SERVER),
             plain: Server::start(PLAIN),
             node: node::Node::start(NODE),
+            programs: Programs::shared(),
         })
     }
 
@@ -207,36 +212,6 @@ impl From<Output> for Ran {
             stderr: text(&output.stderr),
         }
     }
-}
-
-/// The program under test.
-pub(crate) fn synhop() -> Command {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    let library = LIBRARY.get_or_init(build_library);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_synhop"));
-    command.env("SYNHOP_PRELOAD", library);
-    command
-}
-
-/// The preload library is another package's: cargo does not build it for these tests.
-pub(crate) fn build_library() -> PathBuf {
-    let executable = Path::new(env!("CARGO_BIN_EXE_synhop"));
-    let library = executable.with_file_name("libsynhop_preload.so");
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", "synhop-preload"]);
-    if executable
-        .parent()
-        .is_some_and(|it| it.ends_with("release"))
-    {
-        build.arg("--release");
-    }
-    build.current_dir(env!("CARGO_MANIFEST_DIR"));
-    assert!(
-        build.status().expect("cargo").success(),
-        "building the library"
-    );
-    assert!(library.is_file(), "{}", library.display());
-    library
 }
 
 /// Runs to the end; kills what takes too long.
