@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod rig;
 mod up;
+mod wakeful;
 
 use std::net::SocketAddr;
 

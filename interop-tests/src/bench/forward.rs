@@ -2,6 +2,7 @@
 
 use super::{Machine, Verdict};
 use crate::rig::{Rig, RigSpec};
+use crate::wakeful::Idle;
 use anyhow::Context;
 use serde::Serialize;
 use std::path::Path;
@@ -40,14 +41,14 @@ struct Saved {
 }
 
 /// Measures, prints and saves.
-pub(super) fn run(arguments: &Arguments, out: &Path) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &Arguments, out: &Path, idle: Idle) -> anyhow::Result<()> {
     let spec = RigSpec {
         rtt: RTT,
         rate_bit_s: RATE_BIT_S,
         congestion_control: crate::rig::CONGESTION_CONTROL.to_owned(),
         sizes: vec![BODY_OCTETS],
     };
-    let mut machine = Machine::this();
+    let mut machine = Machine::this(idle);
     let mut rig = Rig::new(&spec, NODES)?;
     let progress = super::progress(arguments.runs.into())?;
     let mut times = vec![Vec::new(); usize::from(NODES)];

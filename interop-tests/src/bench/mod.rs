@@ -5,6 +5,7 @@ mod throughput;
 mod ttfb;
 
 use crate::rig::BUSY;
+use crate::wakeful::{Idle, Wakeful};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -26,6 +27,9 @@ pub(crate) struct Arguments {
         default_value = "bench-output"
     )]
     out: PathBuf,
+    /// What idle processors do meanwhile: asleep, they take long to wake.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    processors: Idle,
     #[command(subcommand)]
     bench: Option<Bench>,
 }
@@ -45,14 +49,15 @@ enum Bench {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     synhop_lab::signals::clean_up_on_signals().context("listen for signals")?;
     let out = &arguments.out;
+    let (_until_the_end, idle) = Wakeful::ask(arguments.processors);
     match &arguments.bench {
-        Some(Bench::Ttfb(arguments)) => ttfb::run(arguments, out),
-        Some(Bench::Forward(arguments)) => forward::run(arguments, out),
-        Some(Bench::Throughput(arguments)) => throughput::run(arguments, out),
+        Some(Bench::Ttfb(arguments)) => ttfb::run(arguments, out, idle),
+        Some(Bench::Forward(arguments)) => forward::run(arguments, out, idle),
+        Some(Bench::Throughput(arguments)) => throughput::run(arguments, out, idle),
         None => {
-            ttfb::run(&ttfb::Arguments::default(), out)?;
+            ttfb::run(&ttfb::Arguments::default(), out, idle)?;
             println!();
-            forward::run(&forward::Arguments::default(), out)
+            forward::run(&forward::Arguments::default(), out, idle)
         }
     }
 }
@@ -62,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 struct Machine {
     kernel: String,
     processors: usize,
+    idle: Idle,
     /// Runnable threads over the last minute when the measurement began.
     load: String,
     /// How late the emulated links delivered 99 % of their frames: what the machine had to spare.
@@ -69,11 +75,12 @@ struct Machine {
 }
 
 impl Machine {
-    fn this() -> Self {
+    fn this(idle: Idle) -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         Self {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             processors: thread::available_parallelism().map_or(1, usize::from),
+            idle,
             load: read("/proc/loadavg")
                 .split_whitespace()
                 .next()
@@ -91,9 +98,9 @@ impl Machine {
 
     fn print(&self) {
         println!(
-            "Linux {}, {} processors, load {}; the links delivered 99 % of all frames at most \
+            "Linux {}, {} processors ({} when idle), load {}; the links delivered 99 % of all frames at most \
              {:.2} ms late.",
-            self.kernel, self.processors, self.load, self.links_late_p99_ms,
+            self.kernel, self.processors, self.idle, self.load, self.links_late_p99_ms,
         );
         if self.links_late_p99_ms > millis(BUSY) {
             println!("  That is much: this machine was busy, and the figures are worse for it.");

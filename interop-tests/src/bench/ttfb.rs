@@ -2,6 +2,7 @@
 
 use super::{Machine, Verdict};
 use crate::rig::{Fetched, Rig, RigSpec};
+use crate::wakeful::Idle;
 use anyhow::Context;
 use serde::Serialize;
 use std::path::Path as Folder;
@@ -113,14 +114,14 @@ struct Saved {
 }
 
 /// Measures, prints and saves.
-pub(super) fn run(arguments: &Arguments, out: &Folder) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &Arguments, out: &Folder, idle: Idle) -> anyhow::Result<()> {
     let spec = RigSpec {
         rtt: RTT,
         rate_bit_s: RATE_BIT_S,
         congestion_control: arguments.congestion_control.clone(),
         sizes: Goal::ALL.map(Goal::body_octets).to_vec(),
     };
-    let mut machine = Machine::this();
+    let mut machine = Machine::this(idle);
     let runs = usize::from(arguments.runs);
     let progress = super::progress(usize::from(MOST_NODES + 1) * Goal::ALL.len() * runs)?;
     let mut results = Vec::new();

@@ -3,6 +3,7 @@
 mod report;
 
 use crate::rig::{BUSY, CONGESTION_CONTROL, Fetched, Rig, RigSpec};
+use crate::wakeful::{Idle, Wakeful};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use report::{AGREEMENT, Cell, Report, Setting, size_name};
@@ -33,6 +34,7 @@ pub(crate) struct Arguments {
 /// Measures, prints the table, saves the plots.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     signals::clean_up_on_signals().context("listen for signals")?;
+    let (_until_the_end, _idle) = Wakeful::ask(Idle::Awake);
     let spec = RigSpec {
         rtt: RTT,
         rate_bit_s: RATE_BIT_S,

@@ -13,6 +13,7 @@ mod relay;
 mod spread;
 
 use super::Machine;
+use crate::wakeful::Idle;
 use anyhow::Context;
 use relay::{PORT, Relay, Setup, wait_for_listener};
 use serde::Serialize;
@@ -56,8 +57,8 @@ struct Saved {
 }
 
 /// Measures, prints and saves.
-pub(super) fn run(arguments: &Arguments, out: &Path) -> anyhow::Result<()> {
-    let machine = Machine::this();
+pub(super) fn run(arguments: &Arguments, out: &Path, idle: Idle) -> anyhow::Result<()> {
+    let machine = Machine::this(idle);
     let figures = measure_all(arguments)?;
     let of = |relay: Relay| {
         let place = Relay::ALL.iter().position(|it| *it == relay);
