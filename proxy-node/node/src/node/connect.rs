@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 
 use socket2::Domain;
 use synhop_core::{ConnectFailure, Reply};
 use synhop_option::SynOption;
-use synhop_sockets::{Attachment, MarkError, Progress, SourceFill};
+use synhop_sockets::{Attachment, MarkError, Outcome, Progress, SourceFill, TcpSocket};
 use tokio::net::TcpStream;
 
 use super::socket_stock::SocketStock;
@@ -40,7 +41,8 @@ pub(super) fn start(
 ) -> Result<TcpStream, ConnectError> {
     let socket = stock.take(Domain::for_address(to))?;
     if let Some(option) = option {
-        attachment.mark(&socket, option, SourceFill::AsGiven)?;
+        let socket = TcpSocket::made_by_caller(socket.as_fd());
+        attachment.mark_tcp(socket, option, SourceFill::AsGiven, Outcome::Asked)?;
     }
     match socket.connect(&to.into()) {
         Ok(()) => {}
