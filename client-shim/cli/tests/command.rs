@@ -5,7 +5,8 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use common::{Helper, NODE, SERVER, World, build_library, finish, synhop};
+use common::programs::build_library;
+use common::{Helper, NODE, SERVER, World, finish, synhop};
 
 const HELLO: &str = "hello from 198.51.100.1:8000";
 

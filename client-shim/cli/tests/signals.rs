@@ -5,7 +5,8 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use common::{NODE, PYTHON, World, build_library, finish, kill, synhop};
+use common::programs::build_library;
+use common::{NODE, PYTHON, World, finish, kill, synhop};
 
 #[test]
 fn signals_reach_the_program() {

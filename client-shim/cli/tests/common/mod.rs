@@ -12,7 +12,7 @@
 #![allow(dead_code, reason = "every test file uses its part")]
 
 pub(crate) mod node;
-mod programs;
+pub(crate) mod programs;
 mod sys;
 
 use std::io::{Read, Write};
@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(crate) use programs::{build_library, synhop};
+pub(crate) use programs::synhop;
 pub(crate) use sys::kill;
 
 use programs::Programs;
