@@ -99,7 +99,10 @@ seen = b''
 def until(word):
     global seen
     while word not in seen:
-        seen += os.read(terminal, 1000)
+        try:
+            seen += os.read(terminal, 1000)
+        except OSError:
+            sys.exit(f'all have gone: {seen}')
 until(b'ready')
 os.write(terminal, bytes([3]))
 until(b'interrupted')
@@ -145,7 +148,10 @@ seen = b''
 def until(word):
     global seen
     while word not in seen:
-        seen += os.read(terminal, 1000)
+        try:
+            seen += os.read(terminal, 1000)
+        except OSError:
+            sys.exit(f'all have gone: {seen}')
 def is_pending():
     status = open(f'/proc/{child}/status').read()
     return int(status.split('ShdPnd:')[1].split()[0], 16) != 0

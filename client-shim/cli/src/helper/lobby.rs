@@ -14,9 +14,9 @@ use super::places::{Place, Places};
 use crate::sys;
 
 /// How many clients may wait; more do in the backlog.
-const MAX_CLIENTS: usize = 256;
+const MAX_CLIENTS: usize = 512;
 /// How many of them may be one user's.
-const MAX_CLIENTS_PER_USER: usize = 128;
+const MAX_CLIENTS_PER_USER: usize = 256;
 /// How long a client may take to send its request, and to get a worker.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long to leave the listener alone after an `accept()` that failed for lack of resources.
