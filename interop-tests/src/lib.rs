@@ -44,7 +44,8 @@ pub use netns::{Namespace, is_privileged, skip_without_root};
 pub use pattern::{Pattern, pattern_octets};
 pub use process::{Process, ProcessBuilder};
 pub use programs::{
-    Chain, ChainSpec, CurlOutcome, CurlSpec, Nginx, NginxFile, Peer, TransferSpec, Via, find_binary,
+    Build, Chain, ChainSpec, CurlOutcome, CurlSpec, Nginx, NginxFile, Peer, TransferSpec, Via,
+    find_binary,
 };
 pub use sys::realtime_ns;
 pub use topology::{Lab, LabBuilder};

@@ -190,6 +190,11 @@ impl Lab {
         &self.namespaces[number]
     }
 
+    /// A host by its place in the line: 0 is the client, the last one the server.
+    pub(crate) fn host(&self, position: usize) -> &Namespace {
+        &self.namespaces[position.min(self.specs.len())]
+    }
+
     /// How many nodes there are.
     pub const fn nodes(&self) -> usize {
         self.specs.len() - 1

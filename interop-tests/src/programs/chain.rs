@@ -3,9 +3,12 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{Lab, LabError, Process, ProcessBuilder, find_binary};
+
+use super::hosted::Build;
 
 /// How the nodes of a chain are to be started.
 #[derive(Clone, Debug)]
@@ -16,7 +19,9 @@ pub struct ChainSpec {
     pub allow_from: Vec<String>,
     /// Where they may connect to: `--allow-to`. Default: the server.
     pub allow_to: Vec<String>,
-    /// More arguments for every node.
+    /// Which build runs in which node, from node 1 on; the rest are Linux's.
+    pub builds: Vec<Build>,
+    /// More arguments for every node; Linux's build takes them.
     pub arguments: Vec<String>,
     /// `RUST_LOG` of the nodes.
     pub log: String,
@@ -28,6 +33,7 @@ impl Default for ChainSpec {
             trust: vec![LAB_NETWORK.to_owned()],
             allow_from: vec![LAB_NETWORK.to_owned()],
             allow_to: Vec::new(),
+            builds: Vec::new(),
             arguments: Vec::new(),
             log: "info".to_owned(),
         }
@@ -83,6 +89,15 @@ impl Lab {
 
     /// Starts one node of a chain; it may not listen yet when this returns.
     pub fn start_node(&self, number: usize, spec: &ChainSpec) -> Result<Process, LabError> {
+        match spec.builds.get(number - 1).copied().unwrap_or_default() {
+            Build::Linux => self.start_linux(number, spec),
+            build @ (Build::Hosted | Build::HostedOffload) => {
+                self.start_hosted(number, spec, build)
+            }
+        }
+    }
+
+    fn start_linux(&self, number: usize, spec: &ChainSpec) -> Result<Process, LabError> {
         let mut command = self.node(number).command(find_binary("synhop-node")?);
         command.env("RUST_LOG", &spec.log).env("NO_COLOR", "1");
         command
@@ -93,15 +108,10 @@ impl Lab {
                 .arg("--via")
                 .arg(self.node_listen_address(number + 1).to_string());
         }
-        let server = [format!("{}/32", self.server_address())];
-        let allow_to = if spec.allow_to.is_empty() {
-            &server
-        } else {
-            spec.allow_to.as_slice()
-        };
+        let allow_to = self.allow_to(spec);
         for (flag, values) in [
-            ("--allow-from", spec.allow_from.as_slice()),
-            ("--allow-to", allow_to),
+            ("--allow-from", &spec.allow_from),
+            ("--allow-to", &allow_to),
             ("--trust", &spec.trust),
         ] {
             for value in values {
@@ -113,12 +123,24 @@ impl Lab {
             .arg("--status")
             .arg(status.to_string())
             .args(&spec.arguments);
+        ProcessBuilder::new(format!("synhop-node n{number}"), command)
+            .log_to(self.node_log(number)?)
+            .start()
+    }
+
+    /// What the nodes may reach: by default the server.
+    pub(super) fn allow_to(&self, spec: &ChainSpec) -> Vec<String> {
+        if spec.allow_to.is_empty() {
+            vec![format!("{}/32", self.server_address())]
+        } else {
+            spec.allow_to.clone()
+        }
+    }
+
+    pub(super) fn node_log(&self, number: usize) -> Result<PathBuf, LabError> {
         let folder = self.directory().join("nodes");
         fs::create_dir_all(&folder).map_err(LabError::system("make the nodes' log folder"))?;
-        let log = folder.join(format!("n{number}.log"));
-        ProcessBuilder::new(format!("synhop-node n{number}"), command)
-            .log_to(log)
-            .start()
+        Ok(folder.join(format!("n{number}.log")))
     }
 
     /// Where a node of a chain listens.
@@ -153,6 +175,6 @@ pub const NODE_PORT: u16 = 4460;
 /// Where their status pages are, on each one's loopback.
 pub const STATUS_PORT: u16 = 4461;
 const LAB_NETWORK: &str = "10.99.0.0/16";
-const START_BOUND: Duration = Duration::from_secs(20);
+pub(super) const START_BOUND: Duration = Duration::from_secs(20);
 const STATUS_BOUND: Duration = Duration::from_secs(5);
 const STATUS_OCTETS: u64 = 1 << 20;

@@ -1,0 +1,311 @@
+//! The handshake, both roles (RFC 9293 sections 3.5 and 3.10.7.2 to 3.10.7.4).
+
+use core::time::Duration;
+
+use synhop_option::{Kind, OptionError, SynAckOption, SynOption, syn_ack_option};
+
+use super::transmit::{self, Transmit};
+use super::{Birth, Connection, Failure, News, RawOption, State, Timer, Tuple};
+use crate::config::Config;
+use crate::seq::Seq;
+use crate::time::Instant;
+use crate::wire::{Flags, Options, Segment, Timestamps};
+
+impl Connection {
+    /// An active open: its SYN goes out at the next chance.
+    pub(crate) fn connect(birth: &Birth, option: RawOption, config: &Config) -> Self {
+        let mut connection = Self::new(birth, config);
+        connection.option = option;
+        connection
+    }
+
+    /// A segment in SYN-SENT (RFC 9293 section 3.10.7.3).
+    pub(super) fn on_syn_sent(
+        &mut self,
+        segment: &Segment,
+        kind: Kind,
+        now: Instant,
+        answers: &mut impl FnMut(Transmit),
+    ) -> Option<News> {
+        let has_ack = segment.flags.has(Flags::ACK);
+        let ack_is_right = has_ack && segment.ack == self.tx.seq(1) && self.nxt == 1;
+        if has_ack && !ack_is_right {
+            if !segment.flags.has(Flags::RST) {
+                answers(transmit::reset(self.tuple, segment.ack, None));
+            }
+            return None;
+        }
+        if segment.flags.has(Flags::RST) {
+            return ack_is_right.then(|| self.fail(Failure::Reset));
+        }
+        if !segment.flags.has(Flags::SYN) {
+            return None;
+        }
+        self.agree(&segment.options, segment.seq, segment.window, now);
+        if !ack_is_right {
+            // A simultaneous open: our SYN goes again, with an ACK.
+            self.state = State::SynReceived;
+            self.nxt = 0;
+            self.retransmit = None;
+            return None;
+        }
+        let options = segment.raw_options.as_slice();
+        let reply = syn_ack_option(synhop_option::Segment::SynAck, options, kind);
+        self.reply = reply.ok().flatten();
+        if self.retries > 0 {
+            self.rtt.handshake_was_lossy();
+            self.cubic.handshake_was_lossy();
+        } else {
+            self.rtt.sample(now.since(self.last_sent_at));
+        }
+        self.establish(now);
+        self.acks.force();
+        Some(News::Connected)
+    }
+
+    /// Our SYN is acknowledged.
+    pub(super) fn establish(&mut self, now: Instant) {
+        self.una = 1;
+        self.nxt = 1;
+        self.window_ack = 1;
+        self.retries = 0;
+        self.retransmit = None;
+        self.last_sent_at = now;
+        self.state = State::Established;
+    }
+
+    /// The connection that a completed passive open becomes.
+    pub(crate) fn accepted(half: &HalfOpen, room: u64, config: &Config, now: Instant) -> Self {
+        let birth = Birth {
+            tuple: half.tuple,
+            iss: half.iss,
+            clock_offset: half.clock_offset,
+            room,
+            own_mss: half.own_mss,
+            now,
+        };
+        let mut connection = Self::new(&birth, config);
+        connection.agree(&half.options, half.irs, half.window, now);
+        if half.retries > 0 {
+            connection.rtt.handshake_was_lossy();
+            connection.cubic.handshake_was_lossy();
+        } else {
+            connection.rtt.sample(now.since(half.sent_at));
+        }
+        connection.establish(now);
+        connection
+    }
+
+    pub(super) fn on_handshake_timeout(&mut self, config: &Config) -> Option<News> {
+        if self.retries >= config.syn_retries {
+            return Some(self.fail(Failure::TimedOut));
+        }
+        self.retries += 1;
+        self.rtt.back_off();
+        self.nxt = 0;
+        self.retransmit = None;
+        None
+    }
+
+    pub(super) fn arm_handshake(&mut self, now: Instant) {
+        self.retransmit = Some(Timer::Timeout(now + self.rtt.timeout()));
+    }
+
+    pub(super) fn fail(&mut self, failure: Failure) -> News {
+        self.state = State::Closed;
+        self.retransmit = None;
+        self.close_at = None;
+        News::Failed(failure)
+    }
+}
+
+/// A passive open whose handshake is not complete: SYN-RECEIVED without buffers.
+#[derive(Clone, Debug)]
+pub(crate) struct HalfOpen {
+    pub tuple: Tuple,
+    pub irs: Seq,
+    iss: Seq,
+    clock_offset: u32,
+    own_mss: u16,
+    window: u16,
+    options: Options,
+    reply: Option<SynAckOption>,
+    /// What the SYN's option said, for who is told of the connection.
+    pub option: Result<Option<SynOption>, OptionError>,
+    retries: u32,
+    sent_at: Instant,
+    /// When the SYN-ACK goes again.
+    pub due_at: Instant,
+}
+
+/// What a segment does to a [`HalfOpen`].
+#[derive(Debug)]
+pub(crate) enum HalfOpenStep {
+    /// Nothing.
+    Stays,
+    /// The SYN came again: so does the answer.
+    Again,
+    /// The handshake is complete.
+    Complete,
+    /// The client has thought better of it.
+    Gone,
+    /// What it acknowledges we have not sent: reset (RFC 9293 section 3.10.7.4).
+    Refuse,
+    /// Outside the window: answered by an ACK.
+    Challenge,
+}
+
+impl HalfOpen {
+    pub(crate) fn new(
+        birth: &Birth,
+        segment: &Segment,
+        option: Result<Option<SynOption>, OptionError>,
+    ) -> Self {
+        // SPEC section 5: every option that is understood is answered, with the same family.
+        let reply = option.as_ref().ok().and_then(Option::as_ref).map(reply_to);
+        Self {
+            tuple: birth.tuple,
+            irs: segment.seq,
+            iss: birth.iss,
+            clock_offset: birth.clock_offset,
+            own_mss: birth.own_mss,
+            window: segment.window,
+            options: segment.options.clone(),
+            reply,
+            option,
+            retries: 0,
+            sent_at: birth.now,
+            due_at: birth.now + FIRST_TIMEOUT,
+        }
+    }
+
+    pub(crate) fn on_segment(&self, segment: &Segment) -> HalfOpenStep {
+        let next = self.irs.plus(1);
+        if segment.flags.has(Flags::SYN)
+            && !segment.flags.has(Flags::ACK)
+            && segment.seq == self.irs
+        {
+            return HalfOpenStep::Again;
+        }
+        if let (Some(times), Some(mine)) = (segment.options.timestamps, self.options.timestamps)
+            && !segment.flags.has(Flags::RST)
+            && Seq::new(times.value).is_before(Seq::new(mine.value))
+        {
+            return HalfOpenStep::Challenge;
+        }
+        let distance = segment.seq.distance(next);
+        let in_window = (0..=i32::from(u16::MAX)).contains(&distance);
+        if !in_window {
+            return if segment.flags.has(Flags::RST) {
+                HalfOpenStep::Stays
+            } else {
+                HalfOpenStep::Challenge
+            };
+        }
+        if segment.flags.has(Flags::RST) {
+            // RFC 5961 section 3.2.
+            return if distance == 0 {
+                HalfOpenStep::Gone
+            } else {
+                HalfOpenStep::Challenge
+            };
+        }
+        if segment.flags.has(Flags::SYN) {
+            return HalfOpenStep::Challenge;
+        }
+        if !segment.flags.has(Flags::ACK) {
+            return HalfOpenStep::Stays;
+        }
+        if segment.ack == self.iss.plus(1) {
+            HalfOpenStep::Complete
+        } else {
+            HalfOpenStep::Refuse
+        }
+    }
+
+    /// The timer ran out: `false` when it has done so too often.
+    pub(crate) fn retry(&mut self, config: &Config, now: Instant) -> bool {
+        if self.retries >= config.syn_ack_retries {
+            return false;
+        }
+        self.retries += 1;
+        self.due_at = now + FIRST_TIMEOUT * (1 << self.retries.min(6));
+        true
+    }
+
+    /// The answer to the SYN.
+    pub(crate) fn syn_ack(&self, kind: Kind, config: &Config, room: u64, now: Instant) -> Transmit {
+        let peer = &self.options;
+        let options = Options {
+            mss: Some(self.own_mss),
+            window_scale: peer.window_scale.map(|_| config.window_scale),
+            sack_permitted: peer.sack_permitted,
+            timestamps: peer.timestamps.map(|times| Timestamps {
+                value: self.clock(now),
+                echo: times.value,
+            }),
+            ..Options::default()
+        };
+        let mut buffer = [0; SynAckOption::MAX_OCTETS];
+        let reply = self.reply.map(|reply| reply.emit(kind, &mut buffer));
+        let len = reply.and_then(Result::ok).unwrap_or(0);
+        let fields = crate::wire::Fields {
+            source_port: self.tuple.local.port(),
+            destination_port: self.tuple.remote.port(),
+            seq: self.iss,
+            ack: self.irs.plus(1),
+            flags: Flags::SYN.with(Flags::ACK),
+            window: u16::try_from(room).unwrap_or(u16::MAX),
+            options: &options,
+            appended: buffer.get(..len).unwrap_or_default(),
+        };
+        Transmit::bare(self.tuple, &fields)
+    }
+
+    /// A plain ACK, to what is out of place.
+    pub(crate) fn challenge(&self, room: u64, now: Instant) -> Transmit {
+        let options = Options {
+            timestamps: self.options.timestamps.map(|times| Timestamps {
+                value: self.clock(now),
+                echo: times.value,
+            }),
+            ..Options::default()
+        };
+        let fields = crate::wire::Fields {
+            source_port: self.tuple.local.port(),
+            destination_port: self.tuple.remote.port(),
+            seq: self.iss.plus(1),
+            ack: self.irs.plus(1),
+            flags: Flags::ACK,
+            window: u16::try_from(room).unwrap_or(u16::MAX),
+            options: &options,
+            appended: &[],
+        };
+        Transmit::bare(self.tuple, &fields)
+    }
+
+    /// A reset that the client will believe.
+    pub(crate) fn reset(&self) -> Transmit {
+        transmit::reset(self.tuple, self.iss.plus(1), Some(self.irs.plus(1)))
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the clock wraps (RFC 7323 section 5.4)"
+    )]
+    const fn clock(&self, now: Instant) -> u32 {
+        self.clock_offset
+            .wrapping_add((now.as_micros() / 1000) as u32)
+    }
+}
+
+/// RFC 6298, 2.1.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// "Understood", without a cookie.
+const fn reply_to(option: &SynOption) -> SynAckOption {
+    SynAckOption {
+        family: option.family(),
+        cookie: None,
+    }
+}

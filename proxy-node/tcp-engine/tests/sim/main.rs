@@ -1,0 +1,6 @@
+//! Engines in virtual time: whole transfers, pairs, and what hostile peers send.
+
+mod hostile;
+mod net;
+mod pairs;
+mod transfer;
