@@ -116,13 +116,13 @@ count = 0
 def interrupted(*_):
     global count
     count += 1
-    os.write(1, b'interrupted\n')
+    os.write(1, b'interrupted\\n')
 def terminated(*_):
-    os.write(1, b'terminated %d times\n' % count)
+    os.write(1, b'terminated %d times\\n' % count)
     os._exit(0)
 signal.signal(signal.SIGINT, interrupted)
 signal.signal(signal.SIGTERM, terminated)
-os.write(1, b'ready\n')
+os.write(1, b'ready\\n')
 while True:
     signal.pause()
 ";
@@ -170,15 +170,15 @@ count = 0
 def terminated(*_):
     global count
     count += 1
-    os.write(1, b'%d\n' % count)
+    os.write(1, b'%d\\n' % count)
     if count == 1:
         os.kill(0, signal.SIGTERM)
 def hung_up(*_):
-    os.write(1, b'hung up %d times\n' % count)
+    os.write(1, b'hung up %d times\\n' % count)
     os._exit(0)
 signal.signal(signal.SIGTERM, terminated)
 signal.signal(signal.SIGHUP, hung_up)
-os.write(1, b'ready\n')
+os.write(1, b'ready\\n')
 while True:
     signal.pause()
 ";
