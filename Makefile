@@ -11,11 +11,11 @@ DOCUMENTS := option-spec/SPEC.md proxy-node/node/examples/node.toml
 UNITS := client-shim/systemd/synhop-helper.service proxy-node/node/systemd/synhop-node.service
 
 .PHONY: all demo test bench install uninstall lint deny doc manual clean binaries
-.PHONY: packages-build packages-demo packages-test packages-bench
+.PHONY: packages-build packages-demo packages-test packages-bench packages-unikernel unikernel unikernel-demo
 
 all: binaries
 
-packages-build packages-demo packages-test packages-bench: packages-%:
+packages-build packages-demo packages-test packages-bench packages-unikernel: packages-%:
 	@.ci/packages $*
 
 # What the lab and its tests start: they look for these beside their own executable's folder.
@@ -31,6 +31,15 @@ test: packages-test
 bench: packages-bench binaries
 	$(AS_ROOT) target/release/synhop-lab bench
 	$(AS_ROOT) target/release/synhop-lab bench throughput
+
+# The bootable image: proxy-node/unikernel/target/image/synhop-unikernel.
+unikernel: packages-build
+	cd proxy-node/unikernel && $(CARGO) build --profile image --locked
+
+# curl through the image in QEMU, alone and between two nodes of Linux's.
+unikernel-demo: packages-unikernel binaries unikernel
+	$(AS_ROOT) target/release/synhop-lab bench ttfb --runs 5 --builds unikernel
+	$(AS_ROOT) target/release/synhop-lab bench ttfb --runs 5 --builds linux,unikernel,linux
 
 lint:
 	@.ci/lint

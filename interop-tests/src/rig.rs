@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use synhop_lab::flow::{self, ClientTimes};
 use synhop_lab::plot::{Arrow, path_name};
 use synhop_lab::{
-    Capture, Chain, ChainSpec, CurlOutcome, CurlSpec, DirectionStats, Lab, LinkSpec, Nginx, Via,
-    wait_until,
+    Build, Capture, Chain, ChainSpec, CurlOutcome, CurlSpec, DirectionStats, Lab, LinkSpec, Nginx,
+    Via, wait_until,
 };
 
 /// What a rig shall be like.
@@ -20,6 +20,8 @@ pub(crate) struct RigSpec {
     pub(crate) rate_bit_s: u64,
     /// Of all hosts.
     pub(crate) congestion_control: String,
+    /// Which build runs in which node; the rest are Linux's.
+    pub(crate) builds: Vec<Build>,
     /// Bodies that can be fetched, in octets.
     pub(crate) sizes: Vec<u64>,
 }
@@ -66,15 +68,24 @@ impl Rig {
             .build()?;
         use_congestion_control(&lab, &spec.congestion_control)?;
         let nginx = lab.start_nginx(&spec.sizes)?;
-        let chain = lab.start_chain(&ChainSpec::default())?;
+        let chain = lab.start_chain(&ChainSpec {
+            builds: spec.builds.clone(),
+            ..ChainSpec::default()
+        })?;
         let capture = lab.capture()?;
-        Ok(Self {
+        let mut rig = Self {
             chain,
             nginx,
             capture,
             lab,
             nodes,
-        })
+        };
+        if let (Some(octets), false) = (spec.sizes.first(), spec.builds.is_empty()) {
+            // Nodes with their own TCP/IP get to know their neighbours.
+            rig.fetch(*octets)?;
+            rig.settle()?;
+        }
+        Ok(rig)
     }
 
     /// Fetches a body. A fetch that fails, is damaged, or does not go the way it was sent is an

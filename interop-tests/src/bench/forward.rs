@@ -46,6 +46,7 @@ pub(super) fn run(arguments: &Arguments, out: &Path, idle: Idle) -> anyhow::Resu
         rtt: RTT,
         rate_bit_s: RATE_BIT_S,
         congestion_control: crate::rig::CONGESTION_CONTROL.to_owned(),
+        builds: Vec::new(),
         sizes: vec![BODY_OCTETS],
     };
     let mut machine = Machine::this(idle);

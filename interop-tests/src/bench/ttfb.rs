@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde::Serialize;
 use std::path::Path as Folder;
 use std::time::Duration;
+use synhop_lab::Build;
 use synhop_lab::model::{Handshakes, Path};
 use synhop_lab::plot::path_name;
 use synhop_lab::stats::{Summary, SummaryMs, millis};
@@ -21,6 +22,9 @@ pub(super) struct Arguments {
     /// Congestion control of all hosts.
     #[arg(long, default_value = crate::rig::CONGESTION_CONTROL, value_name = "NAME")]
     congestion_control: String,
+    /// The nodes' builds, from the client on: linux, hosted, hosted-offload or unikernel.
+    #[arg(long, value_delimiter = ',', value_name = "BUILD")]
+    builds: Vec<Build>,
 }
 
 impl Default for Arguments {
@@ -28,6 +32,7 @@ impl Default for Arguments {
         Self {
             runs: 20,
             congestion_control: crate::rig::CONGESTION_CONTROL.to_owned(),
+            builds: Vec::new(),
         }
     }
 }
@@ -119,6 +124,7 @@ pub(super) fn run(arguments: &Arguments, out: &Folder, idle: Idle) -> anyhow::Re
         rtt: RTT,
         rate_bit_s: RATE_BIT_S,
         congestion_control: arguments.congestion_control.clone(),
+        builds: arguments.builds.clone(),
         sizes: Goal::ALL.map(Goal::body_octets).to_vec(),
     };
     let mut machine = Machine::this(idle);

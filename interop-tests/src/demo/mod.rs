@@ -39,6 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         rtt: RTT,
         rate_bit_s: RATE_BIT_S,
         congestion_control: arguments.congestion_control.clone(),
+        builds: Vec::new(),
         sizes: SIZES_KB.iter().map(|kb| kb * 1024).collect(),
     };
     let runs = usize::from(arguments.runs);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::{Lab, LabError, Process, ProcessBuilder, find_binary};
 
-use super::hosted::Build;
+use super::own_stack::Build;
 
 /// How the nodes of a chain are to be started.
 #[derive(Clone, Debug)]
@@ -91,8 +91,8 @@ impl Lab {
     pub fn start_node(&self, number: usize, spec: &ChainSpec) -> Result<Process, LabError> {
         match spec.builds.get(number - 1).copied().unwrap_or_default() {
             Build::Linux => self.start_linux(number, spec),
-            build @ (Build::Hosted | Build::HostedOffload) => {
-                self.start_hosted(number, spec, build)
+            build @ (Build::Hosted | Build::HostedOffload | Build::Unikernel { .. }) => {
+                self.start_own_stack(number, spec, build)
             }
         }
     }

@@ -109,13 +109,30 @@ fn the_wire_format_with_offload() {
     pin("the_wire_format_with_offload", &[Build::HostedOffload]);
 }
 
+const UNIKERNEL: Build = Build::Unikernel { memory_mib: 6 };
+
+#[test]
+fn the_wire_format_of_the_image() {
+    pin("the_wire_format_of_the_image", &[UNIKERNEL]);
+}
+
+#[test]
+fn the_wire_format_of_the_image_among_linux_nodes() {
+    let builds = [Build::Linux, UNIKERNEL, Build::Linux];
+    pin("the_wire_format_of_the_image_among_linux_nodes", &builds);
+}
+
 /// Loss, reordering, duplicates and flipped bits on every link: the bodies stay what they are.
 #[test]
 fn bad_links_damage_nothing() {
     let Some(_turn) = turn("bad_links_damage_nothing") else {
         return;
     };
-    for (build, seed) in [(Build::Hosted, 1), (Build::HostedOffload, 2)] {
+    for (build, seed) in [
+        (Build::Hosted, 1),
+        (Build::HostedOffload, 2),
+        (UNIKERNEL, 3),
+    ] {
         let link = LinkSpec {
             loss: 0.01,
             reorder: 0.02,
@@ -166,19 +183,31 @@ fn two_hundred_fetches_at_once() {
     let Some(_turn) = turn("two_hundred_fetches_at_once") else {
         return;
     };
-    let mut site = site(&[Build::HostedOffload], None, &[BODY]);
+    fetch_at_once(Build::HostedOffload, 200);
+}
+
+#[test]
+fn a_hundred_fetches_at_once_through_six_megabytes() {
+    let Some(_turn) = turn("a_hundred_fetches_at_once_through_six_megabytes") else {
+        return;
+    };
+    fetch_at_once(UNIKERNEL, 100);
+}
+
+fn fetch_at_once(build: Build, wanted: usize) {
+    let mut site = site(&[build], None, &[BODY]);
     let fetches = std::thread::scope(|scope| {
         let site = &site;
         let fetch = || scope.spawn(|| site.fetch(BODY, site.via()).is_success());
-        let fetches: Vec<_> = (0..200).map(|_| fetch()).collect();
+        let fetches: Vec<_> = (0..wanted).map(|_| fetch()).collect();
         fetches
             .into_iter()
             .filter_map(|it| it.join().ok())
             .filter(|good| *good)
             .count()
     });
-    assert_eq!(fetches, 200, "{}", site.logs());
-    wait_for_flows(&mut site, 201);
+    assert_eq!(fetches, wanted, "{}", site.logs());
+    wait_for_flows(&mut site, wanted + 1);
     site.close();
 }
 
