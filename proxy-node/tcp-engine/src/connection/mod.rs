@@ -363,9 +363,9 @@ impl Connection {
         self.room = room;
     }
 
-    /// Drops what waits behind holes, for memory.
-    pub(crate) fn renege(&mut self) {
-        self.receiver.renege();
+    /// Drops what waits behind holes, for memory; says whether there was any.
+    pub(crate) fn renege(&mut self) -> bool {
+        self.receiver.renege()
     }
 
     /// What TIME-WAIT has to know.

@@ -137,6 +137,6 @@ pub struct Counters {
     pub syns_dropped: u64,
     /// Segments that would have been sent outside of any connection.
     pub answers_dropped: u64,
-    /// Times that what waited behind holes was dropped for memory.
+    /// Connections whose octets behind holes were dropped for memory, each time.
     pub reneged: u64,
 }

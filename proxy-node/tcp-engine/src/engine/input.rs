@@ -76,16 +76,14 @@ impl Engine {
         if self.pool.free() > self.config.reserve_pages {
             return Memory::Enough;
         }
-        // What waits behind holes may be sent again; what is in order may not be dropped.
-        self.counters.reneged += 1;
-        for connection in self.connections.iter_mut() {
-            connection.renege();
+        // What waits behind holes may be sent again; what is in order may not be dropped. Only
+        // when half of the reserve is gone: it costs the peers what they have sent.
+        if self.pool.free() <= self.config.reserve_pages / 2 {
+            for connection in self.connections.iter_mut() {
+                self.counters.reneged += u64::from(connection.renege());
+            }
         }
-        if self.pool.free() > self.config.reserve_pages {
-            Memory::Enough
-        } else {
-            Memory::Short
-        }
+        Memory::Short
     }
 
     fn on_unknown(&mut self, tuple: Tuple, segment: &Segment, now: Instant) {

@@ -142,10 +142,15 @@ impl Receiver {
         Some(taken)
     }
 
-    /// Lets go of what waits behind holes; the peer sends it again (RFC 2018 section 8).
-    pub(crate) fn renege(&mut self) {
+    /// Lets go of what waits behind holes; the peer sends it again (RFC 2018 section 8). Says
+    /// whether there was any.
+    pub(crate) fn renege(&mut self) -> bool {
+        if self.islands.is_empty() {
+            return false;
+        }
         self.islands = Islands::default();
         self.fin_at = self.fin_at.filter(|_| self.fin_passed);
+        true
     }
 
     /// The window to advertise when `room` octets could be taken: its right edge never moves back,
