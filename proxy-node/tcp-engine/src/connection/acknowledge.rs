@@ -19,10 +19,11 @@ struct Sacks {
 impl Connection {
     /// Takes a segment's acknowledgement; `false` when the segment is not to be looked at further.
     pub(super) fn on_ack(&mut self, segment: &Segment, start: u64, now: Instant) -> bool {
+        // RFC 5961 section 5.2: neither the future nor the distant past, nor what is before our SYN.
         let Some(ack) = self.tx.offset(segment.ack, self.una) else {
+            self.challenge(now);
             return false;
         };
-        // RFC 5961 section 5.2: neither the future nor the distant past.
         let oldest = self.una.saturating_sub(self.peer_window_most.max(1));
         if ack > self.nxt || ack < oldest {
             self.challenge(now);

@@ -298,7 +298,9 @@ impl Connection {
 
     fn offered_edge(&self) -> u64 {
         let room = self.room.saturating_sub(self.receiver.ready_octets());
-        self.receiver.offer(room, self.mss)
+        // What the field cannot say is no news, however often it is told.
+        let most = u64::from(u16::MAX) << self.own_scale;
+        self.receiver.offer(room.min(most), self.mss)
     }
 
     fn build(&mut self, content: &Content, config: &Config, now: Instant) -> Transmit {
