@@ -163,7 +163,13 @@ impl Connection {
             self.cubic.on_idle();
         }
         let window = (self.una + self.peer_window).saturating_sub(self.nxt);
-        let len = self.size_of_next(unsent, window, config)?;
+        let Some(len) = self.size_of_next(unsent, window, config) else {
+            if self.retransmit.is_none() {
+                // The window closed when nothing waited: its opening may be lost.
+                self.arm(now);
+            }
+            return None;
+        };
         let with_fin = fin_unsent && len == unsent;
         let start = self.nxt;
         let end = start + len + u64::from(with_fin);
