@@ -2,14 +2,12 @@
 
 mod common;
 
-use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use common::{PROMPTLY, Site, outcomes, synhop_run, turn};
-use sha2::{Digest, Sha256};
-use synhop_lab::{ChainSpec, Lab, LinkSpec, Process, ProcessBuilder, wait_until};
+use common::{Fetches, PROMPTLY, Site, outcomes, turn};
+use synhop_lab::{ChainSpec, Lab, LinkSpec, Process, wait_until};
 
 #[test]
 fn a_thousand_fetches_one_after_the_other() {
@@ -18,7 +16,7 @@ fn a_thousand_fetches_one_after_the_other() {
     };
     let mut site = site(LinkSpec::default());
     let before = Descriptors::settled(&mut site);
-    let fetches = Fetches::start(&site, 1000, &[]);
+    let fetches = Fetches::start(&site, &SIZES, 1000, &[]);
     fetches.check(&site, Duration::from_mins(3));
     check_nothing_is_left(&mut site, &before, 1000);
     site.close();
@@ -38,7 +36,7 @@ fn two_hundred_fetches_at_once() {
         "--parallel-max",
         "200",
     ];
-    let mut fetches = Fetches::start(&site, 200, &parallel);
+    let mut fetches = Fetches::start(&site, &SIZES, 200, &parallel);
     let mut most = 0;
     wait_until("200 fetches to end", Duration::from_mins(2), || {
         let status = site.lab.node_status(1).expect("a status page");
@@ -116,55 +114,6 @@ fn check_nothing_is_left(site: &mut Site, before: &Descriptors, flows: u64) {
         let expected = [("closed".to_owned(), flows)];
         assert_eq!(outcomes(&status), expected, "node {number}: {status}");
         assert_eq!(status["dropped_events"], 0, "node {number}: {status}");
-    }
-}
-
-/// One curl with many transfers, each on a connection of its own.
-struct Fetches {
-    process: Process,
-    bodies: Vec<(u64, PathBuf)>,
-}
-
-impl Fetches {
-    fn start(site: &Site, count: usize, arguments: &[&str]) -> Self {
-        let folder = site.lab.directory();
-        let sizes = SIZES.iter().copied().cycle();
-        let name = |number| folder.join(format!("many-{number}"));
-        let bodies: Vec<_> = sizes.zip((0..count).map(name)).collect();
-        let mut config = String::new();
-        for (size, path) in &bodies {
-            let _ = writeln!(config, "url = \"{}\"", site.nginx.url(*size));
-            let _ = writeln!(config, "output = \"{}\"", path.display());
-        }
-        let list = folder.join("many.conf");
-        fs::write(&list, config).expect("write curl's list");
-        let mut command = synhop_run(&site.lab, site.via());
-        command.args(["curl", "--disable", "--silent", "--show-error"]);
-        command.args(["--noproxy", "*", "--header", "Connection: close"]);
-        command.args(["--write-out", "done %{http_code} %{num_connects}\\n"]);
-        command.args(arguments).arg("--config").arg(&list);
-        let process = ProcessBuilder::new("curl", command).start();
-        Self {
-            process: process.expect("curl starts"),
-            bodies,
-        }
-    }
-
-    /// Waits for the end; every body has to be right.
-    fn check(mut self, site: &Site, bound: Duration) {
-        let status = self.process.wait(bound).expect("curl ends");
-        assert!(status.success(), "{}", self.process.failure());
-        let lines = self.process.lines();
-        let connected = lines.iter().filter(|line| *line == "done 200 1").count();
-        assert_eq!(connected, self.bodies.len(), "{}", self.process.failure());
-        for (octets, path) in &self.bodies {
-            let body = fs::read(path).expect("a body");
-            let hash = hex::encode(Sha256::digest(&body));
-            let files = site.nginx.files().iter();
-            let file = files.clone().find(|file| file.octets == *octets);
-            let expected = &file.expect("nginx serves it").sha256;
-            assert_eq!(&hash, expected, "{} of {octets} octets", path.display());
-        }
     }
 }
 

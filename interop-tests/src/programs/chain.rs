@@ -21,7 +21,7 @@ pub struct ChainSpec {
     pub allow_to: Vec<String>,
     /// Which build runs in which node, from node 1 on; the rest are Linux's.
     pub builds: Vec<Build>,
-    /// More arguments for every node; Linux's build takes them.
+    /// More arguments for every node; the unikernel takes none.
     pub arguments: Vec<String>,
     /// `RUST_LOG` of the nodes.
     pub log: String,

@@ -73,7 +73,7 @@ impl Lab {
                 " vnet_hdr"
             }
         ))?;
-        let mut command = program(namespace, build, &mac)?;
+        let mut command = program(namespace, build, &mac, &spec.arguments)?;
         command.args(self.words(number, spec));
         let process = ProcessBuilder::new(format!("{build:?} n{number}"), command)
             .log_to(self.node_log(number)?)
@@ -113,7 +113,12 @@ impl Lab {
 }
 
 /// The program, without its words.
-fn program(namespace: &Namespace, build: Build, mac: &str) -> Result<Command, LabError> {
+fn program(
+    namespace: &Namespace,
+    build: Build,
+    mac: &str,
+    arguments: &[String],
+) -> Result<Command, LabError> {
     match build {
         Build::Linux | Build::Hosted | Build::HostedOffload => {
             let mut command = namespace.command(find_binary("synhop-hosted")?);
@@ -121,6 +126,7 @@ fn program(namespace: &Namespace, build: Build, mac: &str) -> Result<Command, La
             if build == Build::HostedOffload {
                 command.arg("--offload");
             }
+            command.args(arguments);
             Ok(command)
         }
         Build::Unikernel { memory_mib } => {

@@ -11,6 +11,7 @@
 )]
 
 mod bystander;
+mod fetches;
 mod options;
 mod report;
 mod site;
@@ -21,6 +22,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub(crate) use bystander::Bystander;
+pub(crate) use fetches::Fetches;
 pub(crate) use options::{TcpOption, option_list, synhop_options};
 pub(crate) use report::{FlowLine, flow_lines, outcomes, wait_for_flow};
 pub(crate) use site::{

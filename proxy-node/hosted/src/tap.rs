@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
-use synhop_stack::{Checksum, Frame, Page, Payload, Pool};
+use synhop_stack::{Checksum, Frame, Octets, Page, Payload, Pool};
 
 use crate::sys;
 
@@ -37,7 +37,7 @@ impl Tap {
     }
 
     /// The next frame, in pages of the pool; `None` when there is none. When the pool is empty it
-    /// is lost.
+    /// is lost, but not a small one: acknowledgements are what sets pages free.
     pub(crate) fn receive(&self, pool: &Pool) -> io::Result<Option<(Payload, Checksum)>> {
         let wanted = match self.mode {
             Mode::Plain => 1,
@@ -65,6 +65,9 @@ impl Tap {
             left = left.saturating_sub(HEADER_OCTETS);
         }
         let mut frame = Payload::new();
+        if pages.is_empty() && left <= SMALL_OCTETS {
+            frame.push(Octets::copy_of(&scratch[..left]));
+        }
         for page in pages {
             let octets = left.min(pool.page_octets());
             left -= octets;
@@ -90,13 +93,7 @@ impl Tap {
             Mode::Offload => parts.push(&header),
         }
         parts.push(frame.head());
-        parts.extend(
-            frame
-                .payload
-                .parts()
-                .iter()
-                .map(synhop_stack::Octets::as_slice),
-        );
+        parts.extend(frame.payload.parts().iter().map(Octets::as_slice));
         match sys::write_vectored(&self.file, &parts) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -128,6 +125,8 @@ fn offload_header(frame: &Frame) -> [u8; HEADER_OCTETS] {
     header
 }
 
+/// Headers with all options, and a little.
+const SMALL_OCTETS: usize = 256;
 /// What an IP packet can be, and Ethernet's header.
 pub(crate) const FRAME_OCTETS_MOST: u32 = 65_535;
 const HEADER_OCTETS: usize = 10;
