@@ -12,6 +12,7 @@ use smoltcp::wire::{
 use synhop_engine::{IcmpError, Quoted, Seq, Tuple};
 
 use crate::inbound::Packet;
+use crate::links::Links;
 
 /// What an ICMP packet asks for.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ pub(crate) fn read_v4(packet: &Packet) -> Icmp {
 }
 
 /// Reads ICMP for IPv6. `mac` is ours.
-pub(crate) fn read_v6(packet: &Packet, mac: EthernetAddress, ours: &[IpAddr]) -> Icmp {
+pub(crate) fn read_v6(packet: &Packet, mac: EthernetAddress, links: &Links) -> Icmp {
     let (IpAddr::V6(source), IpAddr::V6(destination)) = (packet.source, packet.destination) else {
         return Icmp::Nothing;
     };
@@ -88,7 +89,7 @@ pub(crate) fn read_v6(packet: &Packet, mac: EthernetAddress, ours: &[IpAddr]) ->
         }
         Icmpv6Message::NeighborSolicit if packet.hop_limit == 255 => {
             let target = icmp.target_addr();
-            if ours.contains(&target.into()) {
+            if links.owns(target.into()) {
                 Icmp::Here {
                     body: advertisement(target, source, mac),
                     target,

@@ -1,6 +1,6 @@
 //! What a received frame is (RFC 894, RFC 791, RFC 8200).
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
 use smoltcp::wire::{
     EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet,
@@ -77,20 +77,19 @@ fn read_ipv4(mut payload: Payload, mac: EthernetAddress, checksum: Checksum) -> 
     if !is_whole {
         return None;
     }
-    let source: Ipv4Addr = packet.src_addr();
-    let read = Packet {
-        mac,
-        source: source.into(),
-        destination: packet.dst_addr().into(),
-        protocol: packet.next_header(),
-        hop_limit: packet.hop_limit(),
-        payload: Payload::new(),
-        checksum,
-    };
     // Short frames are padded.
     payload.truncate(total);
     payload.trim_start(header_octets);
-    is_unicast(read.source).then_some(Packet { payload, ..read })
+    let packet = Packet {
+        mac,
+        source: packet.src_addr().into(),
+        destination: packet.dst_addr().into(),
+        protocol: packet.next_header(),
+        hop_limit: packet.hop_limit(),
+        payload,
+        checksum,
+    };
+    is_unicast(packet.source).then_some(packet)
 }
 
 fn read_ipv6(mut payload: Payload, mac: EthernetAddress, checksum: Checksum) -> Option<Packet> {
@@ -104,20 +103,19 @@ fn read_ipv6(mut payload: Payload, mac: EthernetAddress, checksum: Checksum) -> 
     if packet.version() != 6 || total > payload.len() {
         return None;
     }
-    let source: Ipv6Addr = packet.src_addr();
-    let read = Packet {
+    payload.truncate(total);
+    payload.trim_start(IPV6_OCTETS);
+    let packet = Packet {
         mac,
-        source: source.into(),
+        source: packet.src_addr().into(),
         destination: packet.dst_addr().into(),
         // Extension headers are not followed: nobody puts them before TCP, and many drop them.
         protocol: packet.next_header(),
         hop_limit: packet.hop_limit(),
-        payload: Payload::new(),
+        payload,
         checksum,
     };
-    payload.truncate(total);
-    payload.trim_start(IPV6_OCTETS);
-    is_unicast(read.source).then_some(Packet { payload, ..read })
+    is_unicast(packet.source).then_some(packet)
 }
 
 impl Packet {

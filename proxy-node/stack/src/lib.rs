@@ -14,6 +14,7 @@ mod checksum;
 mod frame;
 mod icmp;
 mod inbound;
+mod links;
 mod neighbours;
 mod node;
 mod outbound;
@@ -21,6 +22,6 @@ mod settings;
 mod stack;
 
 pub use frame::{Checksum, Frame, Gso, Offload, Partial};
-pub use settings::{Address, Settings, SettingsError};
+pub use settings::{Settings, SettingsError};
 pub use stack::{Counters, Stack};
 pub use synhop_engine::{Instant, Octets, Page, Payload, Pool};

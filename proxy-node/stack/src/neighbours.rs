@@ -40,15 +40,7 @@ pub(crate) enum Found {
 impl Neighbours {
     /// Looks a neighbour up for a frame; keeps the frame if there is no answer yet.
     pub(crate) fn find(&mut self, ip: IpAddr, frame: &Frame, now: Instant) -> Found {
-        if self.entries.len() >= MAX_NEIGHBOURS && !self.entries.contains_key(&ip) {
-            self.drop_oldest();
-        }
-        let entry = self.entries.entry(ip).or_insert_with(|| Entry {
-            mac: None,
-            at: now,
-            asked: 0,
-            waiting: VecDeque::new(),
-        });
+        let entry = self.entry(ip, now);
         if let Some(mac) = entry.mac {
             return Found::At(mac);
         }
@@ -63,21 +55,13 @@ impl Neighbours {
         Found::Waits
     }
 
-    /// A neighbour said where it is. Returns the frames that waited for that. `unasked`: it did so
-    /// by asking us something, and is remembered all the same.
+    /// A neighbour said where it is, asked or by asking us something. Returns the frames that waited
+    /// for that.
     pub(crate) fn learn(&mut self, ip: IpAddr, mac: EthernetAddress, now: Instant) -> Vec<Frame> {
         if !mac.is_unicast() {
             return Vec::new();
         }
-        if self.entries.len() >= MAX_NEIGHBOURS && !self.entries.contains_key(&ip) {
-            self.drop_oldest();
-        }
-        let entry = self.entries.entry(ip).or_insert_with(|| Entry {
-            mac: None,
-            at: now,
-            asked: 0,
-            waiting: VecDeque::new(),
-        });
+        let entry = self.entry(ip, now);
         entry.mac = Some(mac);
         entry.at = now;
         entry.asked = 0;
@@ -114,6 +98,19 @@ impl Neighbours {
             None => entry.at + ASK_EVERY,
         });
         waits.min()
+    }
+
+    /// The entry of an address; the oldest of another one gives way if there are too many.
+    fn entry(&mut self, ip: IpAddr, now: Instant) -> &mut Entry {
+        if self.entries.len() >= MAX_NEIGHBOURS && !self.entries.contains_key(&ip) {
+            self.drop_oldest();
+        }
+        self.entries.entry(ip).or_insert_with(|| Entry {
+            mac: None,
+            at: now,
+            asked: 0,
+            waiting: VecDeque::new(),
+        })
     }
 
     fn drop_oldest(&mut self) {

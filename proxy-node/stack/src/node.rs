@@ -3,14 +3,13 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt::Write as _;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use hashbrown::HashMap;
-use ipnet::IpNet;
 use synhop_core::{
     Action, Config, ConnectFailure, FlowId, Input, Isn, Leg, Node, RelayEnd, Relayed, Reply,
     Report, Syn, Time, Verdict,
@@ -18,13 +17,13 @@ use synhop_core::{
 use synhop_engine::{ConnId, Engine, Event, Failure, Instant, PairEnd};
 use synhop_option::SynOption;
 
+use crate::links::Links;
+
 /// The node of one host.
 #[derive(Debug)]
 pub(crate) struct Shell {
     core: Node,
-    /// Our addresses, with the prefixes of their links.
-    nets: Vec<IpNet>,
-    gateways: Vec<IpAddr>,
+    links: Rc<Links>,
     flows: HashMap<FlowId, Flow>,
     owners: HashMap<ConnId, FlowId>,
     /// What the core asked for and is not done yet; empty between two calls.
@@ -53,11 +52,10 @@ struct Watch {
 }
 
 impl Shell {
-    pub(crate) fn new(config: Config, nets: Vec<IpNet>, gateways: Vec<IpAddr>) -> Self {
+    pub(crate) fn new(config: Config, links: Rc<Links>) -> Self {
         Self {
             core: Node::new(config),
-            nets,
-            gateways,
+            links,
             flows: HashMap::new(),
             owners: HashMap::new(),
             actions: VecDeque::new(),
@@ -259,7 +257,7 @@ impl Shell {
         engine: &mut Engine,
         now: Instant,
     ) {
-        let local = self.source_for(to.ip());
+        let local = self.links.source_for(to.ip());
         let opened = local.map(|local| engine.connect(local, to, option.as_ref(), now));
         match opened {
             Some(Ok(connection)) => {
@@ -281,21 +279,12 @@ impl Shell {
         }
     }
 
-    /// The address to connect from: that of the link which leads there (RFC 1122 section 3.3.4.3).
-    fn source_for(&self, to: IpAddr) -> Option<IpAddr> {
-        let on_link = |ip: IpAddr| self.nets.iter().find(|net| net.contains(&ip));
-        let mut gateways = self.gateways.iter().copied();
-        let gateway = gateways.find(|gateway| gateway.is_ipv4() == to.is_ipv4());
-        let net = on_link(to).or_else(|| on_link(gateway?));
-        net.map(IpNet::addr)
-    }
-
     fn start_relay(&mut self, id: FlowId, timeout: Duration, engine: &mut Engine, now: Instant) {
         let Some(flow) = self.flows.get_mut(&id) else {
             return;
         };
         let joined = match (flow.upstream, flow.downstream) {
-            (Some(upstream), Some(downstream)) => engine.join(upstream, downstream, now),
+            (Some(upstream), Some(downstream)) => engine.join(upstream, downstream),
             _ => false,
         };
         if joined {

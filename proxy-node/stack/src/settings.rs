@@ -8,25 +8,11 @@ use core::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use synhop_core::{AllowTo, Limits, NextHop, Own, PortRange, Route};
 
-/// An address of ours and the prefix of its link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Address {
-    /// Address and prefix length.
-    pub net: IpNet,
-}
-
-impl Address {
-    /// The address.
-    pub fn ip(&self) -> IpAddr {
-        self.net.addr()
-    }
-}
-
 /// What a node on this stack is told.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Our addresses, with the prefixes of their links.
-    pub addresses: Vec<Address>,
+    pub addresses: Vec<IpNet>,
     /// Routers, at most one of each family.
     pub gateways: Vec<IpAddr>,
     /// The port that flows come to, on all addresses.
@@ -128,8 +114,7 @@ impl Settings {
     fn take(&mut self, key: &str, value: &str) -> Result<(), SettingsError> {
         match key {
             "addr" => {
-                let net = read("addr", value, "ADDRESS/PREFIX")?;
-                self.addresses.push(Address { net });
+                self.addresses.push(read("addr", value, "ADDRESS/PREFIX")?);
             }
             "gw" => self.gateways.push(read("gw", value, "an address")?),
             "listen" => self.port = read("listen", value, "a port")?,
@@ -198,7 +183,7 @@ impl Settings {
         if self.port == 0 {
             return Err(bad("listen", "0", "a port from 1 to 65535"));
         }
-        let addresses: Vec<_> = self.addresses.iter().map(Address::ip).collect();
+        let addresses: Vec<_> = self.addresses.iter().map(IpNet::addr).collect();
         self.core.own = Own {
             listens: addresses
                 .iter()

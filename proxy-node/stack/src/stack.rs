@@ -1,11 +1,10 @@
 //! The facade: one host with one interface.
 
 use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use ipnet::IpNet;
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetProtocol, IpProtocol,
 };
@@ -15,6 +14,7 @@ use synhop_engine::{Engine, Instant, Payload, Pool};
 use crate::frame::{Checksum, Frame, Offload};
 use crate::icmp::{self, Icmp};
 use crate::inbound::{self, Inbound, Packet};
+use crate::links::Links;
 use crate::neighbours::{Found, Neighbours};
 use crate::node::Shell;
 use crate::outbound;
@@ -24,9 +24,7 @@ use crate::settings::{Settings, SettingsError};
 #[derive(Debug)]
 pub struct Stack {
     mac: EthernetAddress,
-    nets: Vec<IpNet>,
-    addresses: Vec<IpAddr>,
-    gateways: Vec<IpAddr>,
+    links: Rc<Links>,
     port: u16,
     offload: Offload,
     neighbours: Neighbours,
@@ -62,11 +60,7 @@ impl Stack {
         seed: [u8; 32],
         now: Instant,
     ) -> Result<Self, SettingsError> {
-        let addresses: Vec<_> = settings
-            .addresses
-            .iter()
-            .map(super::settings::Address::ip)
-            .collect();
+        let links = Rc::new(Links::new(settings.addresses, settings.gateways));
         let flows = settings.core.limits.flows as usize;
         let mss = u32::from(settings.mtu.saturating_sub(60)).max(1);
         let config = synhop_engine::Config {
@@ -79,22 +73,19 @@ impl Stack {
             ..synhop_engine::Config::default()
         };
         let mut engine = Engine::new(config, pool, seed, now);
-        for address in &addresses {
-            engine.listen(SocketAddr::new(*address, settings.port));
+        for address in links.addresses() {
+            engine.listen(SocketAddr::new(address, settings.port));
         }
         let core =
             Config::new(settings.core).map_err(|error| SettingsError::Core(error.to_string()))?;
-        let nets: Vec<_> = settings.addresses.iter().map(|one| one.net).collect();
         let mut stack = Self {
             mac: EthernetAddress(mac),
-            shell: Shell::new(core, nets.clone(), settings.gateways.clone()),
-            nets,
-            gateways: settings.gateways,
+            shell: Shell::new(core, Rc::clone(&links)),
+            links,
             port: settings.port,
             offload,
             neighbours: Neighbours::default(),
             engine,
-            addresses,
             out: VecDeque::new(),
             counters: Counters::default(),
         };
@@ -165,8 +156,8 @@ impl Stack {
 
     /// Refuses new flows and gives those that are there their grace; the second time it ends it.
     pub fn stop(&mut self, now: Instant) {
-        for address in &self.addresses {
-            self.engine.unlisten(SocketAddr::new(*address, self.port));
+        for address in self.links.addresses() {
+            self.engine.unlisten(SocketAddr::new(address, self.port));
         }
         self.shell.stop(&mut self.engine, now);
     }
@@ -197,7 +188,7 @@ impl Stack {
     }
 
     fn on_packet(&mut self, packet: Packet, now: Instant) {
-        let ours = self.addresses.contains(&packet.destination);
+        let ours = self.links.owns(packet.destination);
         match packet.protocol {
             IpProtocol::Tcp if ours => {
                 if packet.is_intact() {
@@ -210,7 +201,7 @@ impl Stack {
             IpProtocol::Icmp if ours => self.on_icmp(&packet, icmp::read_v4(&packet), now),
             // Questions for an address come by multicast.
             IpProtocol::Icmpv6 => {
-                let read = icmp::read_v6(&packet, self.mac, &self.addresses);
+                let read = icmp::read_v6(&packet, self.mac, &self.links);
                 self.on_icmp(&packet, read, now);
             }
             _ => self.counters.ignored += 1,
@@ -232,7 +223,7 @@ impl Stack {
                 self.push(frame, packet.mac);
             }
             Icmp::There(ip, mac) => self.release(ip.into(), mac, now),
-            Icmp::Error(error, quoted) => self.engine.icmp(error, &quoted, now),
+            Icmp::Error(error, quoted) => self.engine.icmp(error, &quoted),
         }
     }
 
@@ -252,7 +243,7 @@ impl Stack {
         };
         let source: IpAddr = source_protocol_addr.into();
         let target: IpAddr = target_protocol_addr.into();
-        if !self.addresses.contains(&target) || source_protocol_addr.is_unspecified() {
+        if !self.links.owns(target) || source_protocol_addr.is_unspecified() {
             return;
         }
         self.release(source, source_hardware_addr, now);
@@ -277,7 +268,7 @@ impl Stack {
 
     /// Addresses a frame, or keeps it until its neighbour is known.
     fn route(&mut self, mut frame: Frame, to: IpAddr, now: Instant) -> Option<Frame> {
-        let Some(next) = self.next_hop(to) else {
+        let Some(next) = self.links.next_hop(to) else {
             self.counters.unroutable += 1;
             return None;
         };
@@ -292,16 +283,6 @@ impl Stack {
             }
             Found::Waits => None,
         }
-    }
-
-    fn next_hop(&self, to: IpAddr) -> Option<IpAddr> {
-        if self.nets.iter().any(|net| net.contains(&to)) {
-            return Some(to);
-        }
-        let mut gateways = self.gateways.iter();
-        gateways
-            .find(|gateway| gateway.is_ipv4() == to.is_ipv4())
-            .copied()
     }
 
     fn send(&mut self, frame: Frame, to: IpAddr, now: Instant) {
@@ -323,12 +304,14 @@ impl Stack {
     fn ask(&mut self, ip: IpAddr) {
         match ip {
             IpAddr::V4(target) => {
-                if let Some(source) = self.own_v4() {
+                if let Some(source) = self.links.own_v4() {
                     self.push(self.arp_request(source, target), EthernetAddress::BROADCAST);
                 }
             }
             IpAddr::V6(target) => {
-                let Some(source) = self.own_v6() else { return };
+                let Some(source) = self.links.own_v6() else {
+                    return;
+                };
                 let group = icmp::solicited_node(target);
                 let body = icmp::solicitation(source, target, self.mac);
                 let frame =
@@ -340,7 +323,7 @@ impl Stack {
 
     /// Tells the link that we are here (RFC 5227 section 3): switches and neighbours learn.
     fn announce(&mut self) {
-        if let Some(own) = self.own_v4() {
+        if let Some(own) = self.links.own_v4() {
             self.push(self.arp_request(own, own), EthernetAddress::BROADCAST);
         }
     }
@@ -352,20 +335,6 @@ impl Stack {
             source_protocol_addr: source,
             target_hardware_addr: EthernetAddress([0; 6]),
             target_protocol_addr: target,
-        })
-    }
-
-    fn own_v4(&self) -> Option<Ipv4Addr> {
-        self.addresses.iter().find_map(|address| match address {
-            IpAddr::V4(address) => Some(*address),
-            IpAddr::V6(_) => None,
-        })
-    }
-
-    fn own_v6(&self) -> Option<Ipv6Addr> {
-        self.addresses.iter().find_map(|address| match address {
-            IpAddr::V4(_) => None,
-            IpAddr::V6(address) => Some(*address),
         })
     }
 }

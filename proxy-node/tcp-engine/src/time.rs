@@ -21,6 +21,12 @@ impl Instant {
         self.0
     }
 
+    /// A clock of milliseconds that began at `offset` and wraps (RFC 7323 section 5.4).
+    #[expect(clippy::cast_possible_truncation, reason = "the clock wraps")]
+    pub(crate) const fn timestamp(self, offset: u32) -> u32 {
+        offset.wrapping_add((self.0 / 1000) as u32)
+    }
+
     /// Time since `earlier`; zero if that is not earlier.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

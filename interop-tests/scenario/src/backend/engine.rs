@@ -170,7 +170,7 @@ impl Backend for EngineHost {
                     IcmpKind::Unreachable => IcmpError::Unreachable,
                     IcmpKind::TooBig { mtu } => IcmpError::TooBig { mtu: *mtu },
                 };
-                self.engine.icmp(error, &quoted, self.now);
+                self.engine.icmp(error, &quoted);
             }
         }
         self.settle();

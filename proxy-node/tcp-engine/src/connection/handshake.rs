@@ -240,10 +240,7 @@ impl HalfOpen {
             mss: Some(self.own_mss),
             window_scale: peer.window_scale.map(|_| config.window_scale),
             sack_permitted: peer.sack_permitted,
-            timestamps: peer.timestamps.map(|times| Timestamps {
-                value: self.clock(now),
-                echo: times.value,
-            }),
+            timestamps: self.timestamps(now),
             ..Options::default()
         };
         let mut buffer = [0; SynAckOption::MAX_OCTETS];
@@ -255,7 +252,7 @@ impl HalfOpen {
             seq: self.iss,
             ack: self.irs.plus(1),
             flags: Flags::SYN.with(Flags::ACK),
-            window: u16::try_from(room).unwrap_or(u16::MAX),
+            window: window(room),
             options: &options,
             appended: buffer.get(..len).unwrap_or_default(),
         };
@@ -265,23 +262,11 @@ impl HalfOpen {
     /// A plain ACK, to what is out of place.
     pub(crate) fn challenge(&self, room: u64, now: Instant) -> Transmit {
         let options = Options {
-            timestamps: self.options.timestamps.map(|times| Timestamps {
-                value: self.clock(now),
-                echo: times.value,
-            }),
+            timestamps: self.timestamps(now),
             ..Options::default()
         };
-        let fields = crate::wire::Fields {
-            source_port: self.tuple.local.port(),
-            destination_port: self.tuple.remote.port(),
-            seq: self.iss.plus(1),
-            ack: self.irs.plus(1),
-            flags: Flags::ACK,
-            window: u16::try_from(room).unwrap_or(u16::MAX),
-            options: &options,
-            appended: &[],
-        };
-        Transmit::bare(self.tuple, &fields)
+        let (seq, ack) = (self.iss.plus(1), self.irs.plus(1));
+        Transmit::ack(self.tuple, seq, ack, window(room), &options)
     }
 
     /// A reset that the client will believe.
@@ -289,14 +274,17 @@ impl HalfOpen {
         transmit::reset(self.tuple, self.iss.plus(1), Some(self.irs.plus(1)))
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the clock wraps (RFC 7323 section 5.4)"
-    )]
-    const fn clock(&self, now: Instant) -> u32 {
-        self.clock_offset
-            .wrapping_add((now.as_micros() / 1000) as u32)
+    fn timestamps(&self, now: Instant) -> Option<Timestamps> {
+        self.options.timestamps.map(|times| Timestamps {
+            value: now.timestamp(self.clock_offset),
+            echo: times.value,
+        })
     }
+}
+
+/// The window field of a segment in which it is not scaled.
+fn window(room: u64) -> u16 {
+    u16::try_from(room).unwrap_or(u16::MAX)
 }
 
 /// RFC 6298, 2.1.

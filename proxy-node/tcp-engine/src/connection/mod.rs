@@ -130,16 +130,6 @@ struct Clock {
     last_ack_sent: u64,
 }
 
-impl Clock {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the clock wraps (RFC 7323 section 5.4)"
-    )]
-    const fn now(&self, now: Instant) -> u32 {
-        self.offset.wrapping_add((now.as_micros() / 1000) as u32)
-    }
-}
-
 /// Octets of an option of ours for the SYN.
 pub(crate) type RawOption = SmallVec<[u8; 20]>;
 

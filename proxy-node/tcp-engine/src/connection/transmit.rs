@@ -36,15 +36,15 @@ impl Transmit {
         }
     }
 
-    /// An acknowledgement of a connection that is not there any more.
-    pub(crate) fn ack(tuple: Tuple, seq: Seq, ack: Seq, options: &Options) -> Self {
+    /// An acknowledgement where there is no [`Connection`]: not yet, or not any more.
+    pub(crate) fn ack(tuple: Tuple, seq: Seq, ack: Seq, window: u16, options: &Options) -> Self {
         let fields = Fields {
             source_port: tuple.local.port(),
             destination_port: tuple.remote.port(),
             seq,
             ack,
             flags: Flags::ACK,
-            window: 0,
+            window,
             options,
             appended: &[],
         };
@@ -282,7 +282,7 @@ impl Connection {
     /// An acknowledgement alone, when one is owed or the window has opened.
     fn poll_ack(&mut self, config: &Config, now: Instant) -> Option<Transmit> {
         let owed = self.acks.owed() == Owed::Now;
-        if !owed && !self.window_is_news(config) {
+        if !owed && !self.window_is_news() {
             return None;
         }
         let content = Content {
@@ -295,7 +295,7 @@ impl Connection {
 
     /// Whether the peer should know of a larger window: two segments or half of the room, as
     /// receivers do, or any after a closed one.
-    fn window_is_news(&self, _config: &Config) -> bool {
+    fn window_is_news(&self) -> bool {
         let offered = self.offered_edge();
         let edge = self.receiver.edge();
         let step = u64::from(2 * self.mss).min(self.room / 2).max(1);
@@ -374,7 +374,7 @@ impl Connection {
     fn timestamps(&self, now: Instant) -> Option<Timestamps> {
         let clock = self.clock?;
         Some(Timestamps {
-            value: clock.now(now),
+            value: now.timestamp(clock.offset),
             echo: clock.recent,
         })
     }

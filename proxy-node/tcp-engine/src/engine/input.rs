@@ -35,7 +35,7 @@ impl Engine {
     }
 
     /// An ICMP error has come.
-    pub fn icmp(&mut self, error: IcmpError, quoted: &Quoted, now: Instant) {
+    pub fn icmp(&mut self, error: IcmpError, quoted: &Quoted) {
         let Some(Owner::Connection(id)) = self.demux.get(&quoted.tuple).copied() else {
             return;
         };
@@ -47,7 +47,7 @@ impl Engine {
         let connection = self.connections.get_mut(id);
         let news = connection.and_then(|one| one.on_icmp(error, quoted.seq, ip_header));
         if let Some(news) = news {
-            self.on_news(id, news, now);
+            self.on_news(id, news);
         }
         self.touch(id);
     }
@@ -67,8 +67,8 @@ impl Engine {
         }
         self.touch(id);
         match news {
-            Some(news) => self.on_news(id, news, now),
-            None => self.pump(id, now),
+            Some(news) => self.on_news(id, news),
+            None => self.pump(id),
         }
     }
 
@@ -267,17 +267,12 @@ impl Engine {
 
 /// The answer of TIME-WAIT (RFC 9293 section 3.10.7.4).
 fn still_here(tuple: Tuple, remains: &Remains, now: Instant) -> Transmit {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the clock wraps (RFC 7323 section 5.4)"
-    )]
-    let clock = (now.as_micros() / 1000) as u32;
     let options = Options {
         timestamps: remains.clock.map(|(offset, recent)| Timestamps {
-            value: offset.wrapping_add(clock),
+            value: now.timestamp(offset),
             echo: recent,
         }),
         ..Options::default()
     };
-    Transmit::ack(tuple, remains.next_sent, remains.next_expected, &options)
+    Transmit::ack(tuple, remains.next_sent, remains.next_expected, 0, &options)
 }

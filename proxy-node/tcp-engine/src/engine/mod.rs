@@ -217,13 +217,6 @@ impl Engine {
             .map(|connection| connection.state)
     }
 
-    /// Both ends; `None` when it is gone.
-    pub fn tuple(&self, id: ConnId) -> Option<Tuple> {
-        self.connections
-            .get(id.0)
-            .map(|connection| connection.tuple)
-    }
-
     /// Finishes: what is queued goes out, then a FIN.
     pub fn close(&mut self, id: ConnId) {
         if let Some(connection) = self.connections.get_mut(id.0) {
@@ -352,12 +345,12 @@ impl Engine {
         connection.timer_at = None;
         let news = connection.on_time(&self.config, now);
         if let Some(news) = news {
-            self.on_news(id, news, now);
+            self.on_news(id, news);
         }
         self.touch(id);
     }
 
-    fn on_news(&mut self, id: Id<Connection>, news: News, now: Instant) {
+    fn on_news(&mut self, id: Id<Connection>, news: News) {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
@@ -368,7 +361,7 @@ impl Engine {
                     connection: ConnId(id),
                     reply,
                 });
-                self.pump(id, now);
+                self.pump(id);
             }
             News::Failed(failure) => self.on_failure(id, failure),
         }

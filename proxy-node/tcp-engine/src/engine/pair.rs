@@ -3,7 +3,6 @@
 use super::event::{Event, PairEnd};
 use super::{Connection, Engine, Failure, Id};
 use crate::table::slab::ConnId;
-use crate::time::Instant;
 
 /// What a connection knows of the pair that it is half of.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +20,7 @@ impl Engine {
     /// Makes a pair of two connections: octets, FINs and resets pass between them from now on, and
     /// a full send queue closes the window of the other. False if one of them is gone or has a
     /// partner.
-    pub fn join(&mut self, first: ConnId, second: ConnId, now: Instant) -> bool {
+    pub fn join(&mut self, first: ConnId, second: ConnId) -> bool {
         let alone = |id: ConnId| {
             let connection = self.connections.get(id.0);
             connection.is_some_and(|connection| connection.half.is_none())
@@ -39,15 +38,9 @@ impl Engine {
                 });
             }
         }
-        self.pump(first.0, now);
-        self.pump(second.0, now);
+        self.pump(first.0);
+        self.pump(second.0);
         true
-    }
-
-    /// Resets both connections of a pair.
-    pub fn abort_pair(&mut self, first: ConnId, second: ConnId) {
-        self.abort(first);
-        self.abort(second);
     }
 
     /// Octets that a half of a pair has passed to its partner; `None` when it is gone.
@@ -57,7 +50,7 @@ impl Engine {
     }
 
     /// Passes on what has come in on `id`, and then what its partner could not pass on before.
-    pub(super) fn pump(&mut self, id: Id<Connection>, _now: Instant) {
+    pub(super) fn pump(&mut self, id: Id<Connection>) {
         self.pass_on(id);
         if let Some(half) = self.connections.get(id).and_then(|one| one.half) {
             self.pass_on(half.partner);

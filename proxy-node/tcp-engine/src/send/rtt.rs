@@ -11,7 +11,6 @@ pub(crate) struct Rtt {
     /// Timeouts in a row without an acknowledgement of new data.
     backoff: u32,
     min_us: Option<u64>,
-    latest_us: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -26,14 +25,12 @@ impl Rtt {
             smoothed: None,
             backoff: 0,
             min_us: None,
-            latest_us: 0,
         }
     }
 
     /// Takes a sample, which by Karn's rule is not of a retransmitted segment.
     pub(crate) fn sample(&mut self, rtt: Duration) {
         let rtt_us = micros(rtt).max(1);
-        self.latest_us = rtt_us;
         self.min_us = Some(self.min_us.map_or(rtt_us, |min_us| min_us.min(rtt_us)));
         self.smoothed = Some(match self.smoothed {
             None => Smoothed {

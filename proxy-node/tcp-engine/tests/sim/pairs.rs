@@ -56,7 +56,7 @@ impl Proxy {
             let onward = self.early.iter().find(|(from, _)| from == client);
             let onward = onward.expect("the SYN came first").1;
             if self.connected.contains(&onward) {
-                engine.join(*upstream, onward, now);
+                engine.join(*upstream, onward);
             }
         }
     }
