@@ -3,12 +3,12 @@
 use anyhow::{Context, bail};
 use std::fmt::Write as _;
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use synhop_lab::flow::{self, ClientTimes};
 use synhop_lab::plot::{Arrow, path_name};
 use synhop_lab::{
     Build, Capture, Chain, ChainSpec, CurlOutcome, CurlSpec, DirectionStats, Lab, LinkSpec, Nginx,
-    Via, wait_until,
+    Via,
 };
 
 /// What a rig shall be like.
@@ -106,21 +106,11 @@ impl Rig {
 
     /// Waits until the links are silent, so that the next fetch is alone in its capture.
     pub(crate) fn settle(&self) -> anyhow::Result<()> {
-        // Nothing is under way once nothing was seen for a round trip.
-        let silence = self
-            .lab
-            .specs()
-            .iter()
-            .map(|link| link.delay * 2)
-            .sum::<Duration>();
-        let mut seen = (self.capture.packets().len(), Instant::now());
-        Ok(wait_until("the links to be silent", SETTLE_BOUND, || {
-            let count = self.capture.packets().len();
-            if count != seen.0 {
-                seen = (count, Instant::now());
-            }
-            (seen.1.elapsed() > silence * 2).then_some(())
-        })?)
+        let links = self.lab.specs().iter();
+        let round_trip = links.map(|link| link.delay * 2).sum::<Duration>();
+        Ok(self
+            .capture
+            .wait_for_silence(round_trip * 2, SETTLE_BOUND)?)
     }
 
     /// The last fetch's segments, for a ladder.

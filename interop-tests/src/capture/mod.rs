@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::link::{Emulator, End};
 use crate::sys::Frame;
@@ -62,6 +62,19 @@ impl Capture {
         mut find: impl FnMut(&[Packet]) -> Option<T>,
     ) -> Result<T, LabError> {
         wait_until(what, bound, || find(&self.packets()))
+    }
+
+    /// Waits until nothing has been seen for as long as `silence`: nothing is under way then, if that
+    /// is more than a round trip.
+    pub fn wait_for_silence(&self, silence: Duration, bound: Duration) -> Result<(), LabError> {
+        let mut seen = (self.packets().len(), Instant::now());
+        wait_until("the links to be silent", bound, || {
+            let count = self.packets().len();
+            if count != seen.0 {
+                seen = (count, Instant::now());
+            }
+            (seen.1.elapsed() > silence).then_some(())
+        })
     }
 
     /// Forgets what was seen so far.

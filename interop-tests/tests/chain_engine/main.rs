@@ -5,11 +5,11 @@ mod common;
 #[path = "../chain_wire/pins.rs"]
 mod pins;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{Fetches, Leg, PROMPTLY, Site, flow_lines, turn};
 use pins::{BODY, check_area, check_early, check_silence_elsewhere, expected_options, whole_flow};
-use synhop_lab::{Build, Capture, ChainSpec, Lab, LinkSpec, wait_until};
+use synhop_lab::{Build, ChainSpec, Lab, LinkSpec, wait_until};
 
 /// A chain of these builds. One fetch has gone through it: neighbours know each other.
 fn site(builds: &[Build], link: Option<&LinkSpec>, sizes: &[u64]) -> Site {
@@ -39,26 +39,14 @@ fn wait_for_flows(site: &mut Site, flows: usize) {
     }
 }
 
-/// Waits until the first fetch's last segments are where they go to.
-fn wait_for_quiet(capture: &Capture) {
-    let mut last = (0, Instant::now());
-    let quiet = wait_until("quiet links", PROMPTLY, || {
-        let packets = capture.packets().len();
-        if packets != last.0 {
-            last = (packets, Instant::now());
-        }
-        (last.1.elapsed() > 5 * RTT).then_some(())
-    });
-    quiet.expect("an end of the fetch");
-    capture.clear();
-}
-
 fn pin(test: &str, builds: &[Build]) {
     let Some(_turn) = turn(test) else { return };
     let mut site = site(builds, None, &[BODY]);
     let nodes = builds.len();
     let capture = site.lab.capture().unwrap();
-    wait_for_quiet(&capture);
+    // The first fetch's last segments are not of this flow.
+    capture.wait_for_silence(5 * RTT, PROMPTLY).unwrap();
+    capture.clear();
     site.fetch_intact(BODY);
     let packets = whole_flow(&capture, nodes);
     let legs: Vec<_> = (0..=nodes).map(|link| Leg::only(&packets, link)).collect();
