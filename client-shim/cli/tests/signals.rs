@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use common::programs::build_library;
-use common::{NODE, PYTHON, World, finish, kill, synhop};
+use common::{NODE, PYTHON, Ran, World, finish, kill, synhop};
 
 #[test]
 fn signals_reach_the_program() {
@@ -64,34 +64,21 @@ fn the_program_starts_with_its_callers_signals_and_libraries() {
     assert!(!std::path::Path::new(ran.stdout.trim()).exists());
 }
 
-#[test]
-fn a_program_whose_caller_ignores_its_children_does_so_too() {
-    let Some(world) = World::new("a_program_whose_caller_ignores_its_children_does_so_too") else {
-        return;
-    };
-    let script = "
-import os, signal, subprocess, sys
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-os.execv(sys.argv[1], sys.argv[1:])
-";
-    let inner = "import signal; print(signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN)";
+/// Runs the Python program `inner` by `synhop run`, which the Python program `outer` starts: its
+/// arguments are the command.
+fn run_from(outer: &str, inner: &str) -> Ran {
     let mut command = Command::new(PYTHON);
     command.env("SYNHOP_PRELOAD", build_library());
     let executable = env!("CARGO_BIN_EXE_synhop");
-    command.args(["-c", script, executable, "run", "--proxy", NODE]);
-    finish(command.args(["--", PYTHON, "-c", inner])).printed("True");
-    // And usually it does not.
-    world.run(&["--", PYTHON, "-c", inner]).printed("False");
+    command.args(["-c", outer, executable, "run", "--proxy", NODE]);
+    finish(command.args(["--", PYTHON, "-c", inner]))
 }
 
-#[test]
-fn what_the_terminal_sends_arrives_once() {
-    let Some(_world) = World::new("what_the_terminal_sends_arrives_once") else {
-        return;
-    };
-    // Ctrl-C, then SIGTERM to `synhop run`, which forwards what it forwards in order.
-    let outer = "
-import os, pty, signal, sys
+/// A Python program that runs its arguments on a terminal and then `script`, which can wait
+/// `until(word)` was seen there.
+fn on_terminal(script: &str) -> String {
+    const PRELUDE: &str = "
+import os, pty, signal, sys, time
 child, terminal = pty.fork()
 if child == 0:
     os.execv(sys.argv[1], sys.argv[1:])
@@ -103,6 +90,33 @@ def until(word):
             seen += os.read(terminal, 1000)
         except OSError:
             sys.exit(f'all have gone: {seen}')
+";
+    [PRELUDE, script].concat()
+}
+
+#[test]
+fn a_program_whose_caller_ignores_its_children_does_so_too() {
+    let Some(world) = World::new("a_program_whose_caller_ignores_its_children_does_so_too") else {
+        return;
+    };
+    let script = "
+import os, signal, subprocess, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])
+";
+    let inner = "import signal; print(signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN)";
+    run_from(script, inner).printed("True");
+    // And usually it does not.
+    world.run(&["--", PYTHON, "-c", inner]).printed("False");
+}
+
+#[test]
+fn what_the_terminal_sends_arrives_once() {
+    let Some(_world) = World::new("what_the_terminal_sends_arrives_once") else {
+        return;
+    };
+    // Ctrl-C, then SIGTERM to `synhop run`, which forwards what it forwards in order.
+    let outer = "
 until(b'ready')
 os.write(terminal, bytes([3]))
 until(b'interrupted')
@@ -126,11 +140,7 @@ os.write(1, b'ready\\n')
 while True:
     signal.pause()
 ";
-    let mut command = Command::new(PYTHON);
-    command.env("SYNHOP_PRELOAD", build_library());
-    let executable = env!("CARGO_BIN_EXE_synhop");
-    command.args(["-c", outer, executable, "run", "--proxy", NODE]);
-    finish(command.args(["--", PYTHON, "-c", inner])).printed("1 0");
+    run_from(&on_terminal(outer), inner).printed("1 0");
 }
 
 #[test]
@@ -140,18 +150,6 @@ fn what_the_program_sends_its_group_does_not_come_back() {
     };
     // `trap 'kill 0' TERM` is common: it must not go round for ever. The session is the two's own.
     let outer = "
-import os, pty, signal, sys, time
-child, terminal = pty.fork()
-if child == 0:
-    os.execv(sys.argv[1], sys.argv[1:])
-seen = b''
-def until(word):
-    global seen
-    while word not in seen:
-        try:
-            seen += os.read(terminal, 1000)
-        except OSError:
-            sys.exit(f'all have gone: {seen}')
 def is_pending():
     status = open(f'/proc/{child}/status').read()
     return int(status.split('ShdPnd:')[1].split()[0], 16) != 0
@@ -182,9 +180,5 @@ os.write(1, b'ready\\n')
 while True:
     signal.pause()
 ";
-    let mut command = Command::new(PYTHON);
-    command.env("SYNHOP_PRELOAD", build_library());
-    let executable = env!("CARGO_BIN_EXE_synhop");
-    command.args(["-c", outer, executable, "run", "--proxy", NODE]);
-    finish(command.args(["--", PYTHON, "-c", inner])).printed("2 0");
+    run_from(&on_terminal(outer), inner).printed("2 0");
 }
