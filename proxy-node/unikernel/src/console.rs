@@ -74,22 +74,27 @@ struct Everywhere;
 
 impl Write for Everywhere {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let ports = PORTS.load(Ordering::Relaxed);
-        for &octet in text.as_bytes() {
-            if ports & DEBUG != 0 {
-                cpu::out8(Port::Debug, octet);
-            }
-            if ports & SERIAL != 0 {
-                write_serial(octet);
-            }
-        }
-        let ring = RING.load(Ordering::Relaxed);
-        if !ring.is_null() {
-            // SAFETY: only `set_ring` stores here, and it stores a `Ring`.
-            let ring: Ring = unsafe { core::mem::transmute(ring) };
-            ring(text.as_bytes());
-        }
+        write(text.as_bytes());
         Ok(())
+    }
+}
+
+/// Writes octets everywhere.
+pub(crate) fn write(text: &[u8]) {
+    let ports = PORTS.load(Ordering::Relaxed);
+    for &octet in text {
+        if ports & DEBUG != 0 {
+            cpu::out8(Port::Debug, octet);
+        }
+        if ports & SERIAL != 0 {
+            write_serial(octet);
+        }
+    }
+    let ring = RING.load(Ordering::Relaxed);
+    if !ring.is_null() {
+        // SAFETY: only `set_ring` stores here, and it stores a `Ring`.
+        let ring: Ring = unsafe { core::mem::transmute(ring) };
+        ring(text);
     }
 }
 

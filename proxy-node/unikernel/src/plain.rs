@@ -31,6 +31,8 @@ pub(crate) struct Plain {
     net: Net,
     clock: Clock,
     apic: Apic,
+    /// When the timer interrupts.
+    timer: Instant,
     /// The last octet from the serial port that was not acted on.
     key: Option<u8>,
 }
@@ -66,8 +68,19 @@ impl Plain {
             net,
             clock,
             apic,
+            timer: Instant::default(),
             key: None,
         })
+    }
+
+    /// Has the timer interrupt in `ticks` at the latest. One that is set for an earlier time stays:
+    /// each setting is an exit to the monitor, and most deadlines are put off.
+    fn set_timer(&mut self, now: Instant, ticks: u32) {
+        let wanted = now + Duration::from_nanos(ticks.into());
+        if self.timer <= now || self.timer > wanted {
+            self.apic.start_timer(ticks);
+            self.timer = wanted;
+        }
     }
 }
 
@@ -115,9 +128,8 @@ impl Platform for Plain {
             let until = deadline.map_or(longest, |at| at.since(now)).min(longest);
             let ticks = u32::try_from(until.as_nanos()).unwrap_or(u32::MAX);
             if ticks > 0 {
-                self.apic.start_timer(ticks);
+                self.set_timer(now, ticks);
                 cpu::sleep();
-                self.apic.start_timer(0);
             }
         }
         self.net.awake();

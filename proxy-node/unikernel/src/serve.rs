@@ -6,8 +6,9 @@ use alloc::string::String;
 use synhop_stack::{Frame, Instant, Pool, Settings, SettingsError, Stack};
 
 use crate::boot::Boot;
-use crate::console::line;
+use crate::console::{self, line};
 use crate::fault;
+use crate::journal::Journal;
 use crate::memory;
 use crate::platform::Platform;
 use crate::power::Outcome;
@@ -22,8 +23,8 @@ const POOL_SHARE: usize = 50;
 /// More pages than this help no more: 64 MiB.
 const PAGES_MOST: usize = 32_768;
 
-/// Frames that are taken in before those that they caused go out.
-const BATCH: usize = 64;
+/// Frames that are taken in before those that they caused go out, at most.
+const BATCH_MOST: usize = 64;
 
 /// Frames that go out before the next are taken in. More would have been sent if this is reached,
 /// so that there is no sleep then.
@@ -107,33 +108,60 @@ fn is_the_nodes(word: &str) -> bool {
 fn run(platform: &mut impl Platform, mut stack: Box<Stack>) -> Outcome {
     let pool = stack.pool().clone();
     let mut kept = None;
+    let mut journal = Journal::default();
     let mut rounds: u32 = 0;
+    // The first frame after a silence goes on at once; the more follow, the more at a time.
+    let mut batch = 1;
     line!("synhop: listening, {} KiB left", memory::free() / 1024);
     while !stack.is_stopped() {
         let now = platform.now();
-        let came = (0..BATCH)
+        let came = (0..batch)
             .map_while(|_| platform.receive(&pool))
             .map(|(frame, checksum)| stack.receive(frame, checksum, now))
             .count();
+        batch = if came < batch {
+            1
+        } else {
+            BATCH_MOST.min(2 * batch)
+        };
         stack.tick(now);
         let sent = send_all(platform, &mut stack, &mut kept, now);
         while let Some(text) = stack.next_line() {
-            line!("{text}");
+            journal.add(&text);
+        }
+        if journal.is_pressing() {
+            journal.write_some(console::write);
         }
         rounds = rounds.wrapping_add(1);
         let look = came == 0 || rounds.is_multiple_of(LOOK_EVERY);
         if look && platform.stop_asked() {
+            finish(&mut journal);
             line!("synhop: asked to stop");
             stack.stop(now);
         } else if look && platform.status_asked() {
+            finish(&mut journal);
             report(platform, &stack);
         } else if came == 0 && sent == Sent::All {
-            platform.wait(stack.next_deadline());
+            if journal.is_empty() {
+                platform.wait(stack.next_deadline());
+            } else {
+                journal.write_some(console::write);
+            }
         }
     }
+    finish(&mut journal);
     report(platform, &stack);
     line!("synhop: stopped");
     Outcome::Done
+}
+
+/// Writes what waits, before something else is written.
+fn finish(journal: &mut Journal) {
+    journal.write_all(console::write);
+    match journal.take_lost() {
+        0 => {}
+        lost => line!("synhop: {lost} lines were lost: the console is slower than the flows end"),
+    }
 }
 
 /// Tells how things are.

@@ -21,6 +21,9 @@ const FIRST_LINE: u32 = 5;
 /// Devices are in the last GiB below 4 GiB, which is mapped uncached.
 const DEVICES: u32 = 0xc000_0000;
 
+/// A buffer was used; the configuration changed.
+const ALL_INTERRUPTS: u32 = 0b11;
+
 /// Registers.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
@@ -37,7 +40,6 @@ pub(super) enum Register {
     QueueSize = 0x038,
     QueueReady = 0x044,
     QueueNotify = 0x050,
-    InterruptStatus = 0x060,
     InterruptAcknowledge = 0x064,
     Status = 0x070,
     QueueDescriptors = 0x080,
@@ -172,10 +174,7 @@ impl Transport {
 
     /// Takes note of all interrupts, so that the line goes down.
     pub(super) fn acknowledge(&self) {
-        let pending = self.read(Register::InterruptStatus);
-        if pending != 0 {
-            self.write(Register::InterruptAcknowledge, pending);
-        }
+        self.write(Register::InterruptAcknowledge, ALL_INTERRUPTS);
     }
 }
 
