@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
+use synhop_lab::Build;
 use synhop_lab::stats::{Summary, SummaryMs, millis};
 use synhop_lab::table::{Align, Table};
 
@@ -16,11 +17,17 @@ pub(super) struct Arguments {
     /// Fetches through the chain, one after the other.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
+    /// The three nodes' builds, from the client on: linux, hosted, hosted-offload or unikernel.
+    #[arg(long, value_delimiter = ',', value_name = "BUILD")]
+    builds: Vec<Build>,
 }
 
 impl Default for Arguments {
     fn default() -> Self {
-        Self { runs: 200 }
+        Self {
+            runs: 200,
+            builds: Vec::new(),
+        }
     }
 }
 
@@ -46,7 +53,7 @@ pub(super) fn run(arguments: &Arguments, out: &Path, idle: Idle) -> anyhow::Resu
         rtt: RTT,
         rate_bit_s: RATE_BIT_S,
         congestion_control: crate::rig::CONGESTION_CONTROL.to_owned(),
-        builds: Vec::new(),
+        builds: arguments.builds.clone(),
         sizes: vec![BODY_OCTETS],
     };
     let mut machine = Machine::this(idle);
