@@ -29,12 +29,6 @@ impl Connection {
             self.challenge(now);
             return false;
         }
-        if self.state == State::SynReceived {
-            if ack < 1 {
-                return false;
-            }
-            self.establish(now);
-        }
         let window_moved = self.note_window(segment, start, ack);
         let sacks = self.sacks(segment, ack);
         let before = Before {

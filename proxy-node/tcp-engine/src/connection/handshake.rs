@@ -5,9 +5,10 @@ use core::time::Duration;
 use synhop_option::{Kind, OptionError, SynAckOption, SynOption, syn_ack_option};
 
 use super::transmit::{self, Transmit};
-use super::{Birth, Connection, Failure, News, RawOption, State, Timer, Tuple};
+use super::{Birth, Connection, Failure, News, RawOption, State, Timer, Tuple, may_challenge};
 use crate::config::Config;
-use crate::seq::Seq;
+use crate::receive::is_in_window;
+use crate::seq::{Origin, Seq};
 use crate::time::Instant;
 use crate::wire::{Flags, Options, Segment, Timestamps};
 
@@ -92,6 +93,8 @@ impl Connection {
         } else {
             connection.rtt.sample(now.since(half.sent_at));
         }
+        // What was offered stays offered, though the share may be smaller meanwhile.
+        connection.receiver.set_edge(1 + u64::from(half.own_window));
         connection.establish(now);
         connection
     }
@@ -128,12 +131,15 @@ pub(crate) struct HalfOpen {
     clock_offset: u32,
     own_mss: u16,
     window: u16,
+    /// What our SYN-ACK offers; it is not scaled.
+    own_window: u16,
     options: Options,
     reply: Option<SynAckOption>,
     /// What the SYN's option said, for who is told of the connection.
     pub option: Result<Option<SynOption>, OptionError>,
     retries: u32,
     sent_at: Instant,
+    challenged_at: Option<Instant>,
     /// When the SYN-ACK goes again.
     pub due_at: Instant,
 }
@@ -170,17 +176,18 @@ impl HalfOpen {
             clock_offset: birth.clock_offset,
             own_mss: birth.own_mss,
             window: segment.window,
+            own_window: u16::try_from(birth.room).unwrap_or(u16::MAX),
             options: segment.options.clone(),
             reply,
             option,
             retries: 0,
             sent_at: birth.now,
+            challenged_at: None,
             due_at: birth.now + FIRST_TIMEOUT,
         }
     }
 
-    pub(crate) fn on_segment(&self, segment: &Segment) -> HalfOpenStep {
-        let next = self.irs.plus(1);
+    pub(crate) fn on_segment(&mut self, segment: &Segment, now: Instant) -> HalfOpenStep {
         if segment.flags.has(Flags::SYN)
             && !segment.flags.has(Flags::ACK)
             && segment.seq == self.irs
@@ -191,27 +198,29 @@ impl HalfOpen {
             && !segment.flags.has(Flags::RST)
             && Seq::new(times.value).is_before(Seq::new(mine.value))
         {
-            return HalfOpenStep::Challenge;
+            return self.challenged(segment, now);
         }
-        let distance = segment.seq.distance(next);
-        let in_window = (0..=i32::from(u16::MAX)).contains(&distance);
-        if !in_window {
+        let start = Origin::new(self.irs).offset(segment.seq, 1);
+        let window = 1..1 + u64::from(self.own_window);
+        let len = u64::from(segment.len());
+        let acceptable = start.is_some_and(|start| is_in_window(window, start, len));
+        if !acceptable {
             return if segment.flags.has(Flags::RST) {
                 HalfOpenStep::Stays
             } else {
-                HalfOpenStep::Challenge
+                self.challenged(segment, now)
             };
         }
         if segment.flags.has(Flags::RST) {
             // RFC 5961 section 3.2.
-            return if distance == 0 {
+            return if start == Some(1) {
                 HalfOpenStep::Gone
             } else {
-                HalfOpenStep::Challenge
+                self.challenged(segment, now)
             };
         }
         if segment.flags.has(Flags::SYN) {
-            return HalfOpenStep::Challenge;
+            return self.challenged(segment, now);
         }
         if !segment.flags.has(Flags::ACK) {
             return HalfOpenStep::Stays;
@@ -221,6 +230,14 @@ impl HalfOpen {
         } else {
             HalfOpenStep::Refuse
         }
+    }
+
+    fn challenged(&mut self, segment: &Segment, now: Instant) -> HalfOpenStep {
+        let rare = segment.may_be_part_of_a_loop();
+        if rare && !may_challenge(&mut self.challenged_at, now) {
+            return HalfOpenStep::Stays;
+        }
+        HalfOpenStep::Challenge
     }
 
     /// The timer ran out: `false` when it has done so too often.
@@ -234,7 +251,7 @@ impl HalfOpen {
     }
 
     /// The answer to the SYN.
-    pub(crate) fn syn_ack(&self, kind: Kind, config: &Config, room: u64, now: Instant) -> Transmit {
+    pub(crate) fn syn_ack(&self, kind: Kind, config: &Config, now: Instant) -> Transmit {
         let peer = &self.options;
         let options = Options {
             mss: Some(self.own_mss),
@@ -252,7 +269,7 @@ impl HalfOpen {
             seq: self.iss,
             ack: self.irs.plus(1),
             flags: Flags::SYN.with(Flags::ACK),
-            window: window(room),
+            window: self.own_window,
             options: &options,
             appended: buffer.get(..len).unwrap_or_default(),
         };
@@ -260,13 +277,15 @@ impl HalfOpen {
     }
 
     /// A plain ACK, to what is out of place.
-    pub(crate) fn challenge(&self, room: u64, now: Instant) -> Transmit {
+    pub(crate) fn challenge(&self, config: &Config, now: Instant) -> Transmit {
         let options = Options {
             timestamps: self.timestamps(now),
             ..Options::default()
         };
         let (seq, ack) = (self.iss.plus(1), self.irs.plus(1));
-        Transmit::ack(self.tuple, seq, ack, window(room), &options)
+        // Only a SYN's window is not scaled.
+        let scale = self.options.window_scale.map_or(0, |_| config.window_scale);
+        Transmit::ack(self.tuple, seq, ack, self.own_window >> scale, &options)
     }
 
     /// A reset that the client will believe.
@@ -280,11 +299,6 @@ impl HalfOpen {
             echo: times.value,
         })
     }
-}
-
-/// The window field of a segment in which it is not scaled.
-fn window(room: u64) -> u16 {
-    u16::try_from(room).unwrap_or(u16::MAX)
 }
 
 /// RFC 6298, 2.1.

@@ -28,7 +28,7 @@ mod transmit;
 
 pub(crate) use handshake::{HalfOpen, HalfOpenStep};
 pub use icmp::IcmpError;
-pub(crate) use segment::Memory;
+pub(crate) use segment::{Memory, may_challenge};
 pub use transmit::Transmit;
 pub(crate) use transmit::reset;
 

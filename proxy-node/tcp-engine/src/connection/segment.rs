@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use synhop_option::Kind;
 
-use super::{Connection, FIN_WAIT_2, Failure, News, State, Transmit};
+use super::{Connection, FIN_WAIT_2, Failure, News, State, Transmit, reset};
+use crate::receive::is_in_window;
 use crate::seq::Seq;
 use crate::time::Instant;
 use crate::wire::{Flags, Segment};
@@ -47,8 +48,13 @@ impl Connection {
             | State::Closing
             | State::LastAck => {}
         }
-        let next = self.receiver.next();
-        let start = self.rx.offset(segment.seq, next)?;
+        let Some(start) = self.rx.offset(segment.seq, self.receiver.next()) else {
+            // Before the peer's SYN: that of a peer which has forgotten us, perhaps.
+            if !segment.flags.has(Flags::RST) {
+                self.tell_where_we_are(&segment, now);
+            }
+            return None;
+        };
         if let Check::Done(news) = self.check(&segment, start, now) {
             return news;
         }
@@ -56,6 +62,14 @@ impl Connection {
             self.note_timestamp(times.value, start, now);
         }
         let was_handshake = self.state == State::SynReceived;
+        if was_handshake {
+            if segment.ack != self.tx.seq(1) {
+                // RFC 9293 section 3.10.7.4, fifth, in SYN-RECEIVED.
+                answers(reset(self.tuple, segment.ack, None));
+                return None;
+            }
+            self.establish(now);
+        }
         if !self.on_ack(&segment, start, now) {
             return None;
         }
@@ -69,10 +83,11 @@ impl Connection {
         let reset = segment.flags.has(Flags::RST);
         if !reset && self.is_old_timestamp(segment, now) {
             // RFC 7323 section 5.3, R1.
-            self.challenge(now);
+            self.tell_where_we_are(segment, now);
             return Check::Done(None);
         }
-        if !self.is_acceptable(segment, start) {
+        let completes = self.completes_simultaneous_open(segment, start);
+        if !completes && !self.is_acceptable(segment, start) {
             if !reset {
                 self.answer_unacceptable(segment, start, now);
             }
@@ -86,7 +101,7 @@ impl Connection {
             self.challenge(now);
             return Check::Done(None);
         }
-        if segment.flags.has(Flags::SYN) && self.state != State::SynReceived {
+        if segment.flags.has(Flags::SYN) && !completes {
             // RFC 5961 section 4.2.
             self.challenge(now);
             return Check::Done(None);
@@ -97,32 +112,38 @@ impl Connection {
         Check::Fine
     }
 
-    /// RFC 9293 section 3.4: any octet in the window will do.
+    /// The answer to our SYN-ACK in a simultaneous open repeats the SYN, which is before the window.
+    fn completes_simultaneous_open(&self, segment: &Segment, start: u64) -> bool {
+        self.state == State::SynReceived
+            && start == 0
+            && segment.flags.has(Flags::SYN.with(Flags::ACK))
+            && segment.ack == self.tx.seq(1)
+    }
+
     fn is_acceptable(&self, segment: &Segment, start: u64) -> bool {
         let (next, edge) = (self.receiver.next(), self.receiver.edge());
-        let len = u64::from(segment.len());
-        if self.state == State::SynReceived && segment.flags.has(Flags::SYN) {
-            // The answer to our SYN-ACK in a simultaneous open repeats the SYN.
-            return start == 0;
-        }
-        if len == 0 {
-            // At the edge of a closed window, and in an open one. Its very edge, too: a peer that
-            // has filled the window sends its ACKs from there.
-            return start >= next && start <= edge.max(next);
-        }
-        start < edge.max(next) && start + len > next || (edge == next && start == next)
+        is_in_window(next..edge, start, u64::from(segment.len()))
     }
 
     fn answer_unacceptable(&mut self, segment: &Segment, start: u64, now: Instant) {
         let end = start + u64::from(segment.len());
         if !segment.payload.is_empty() && end <= self.receiver.next() {
-            // Sent again, so our ACK was lost, or it was sent again too early: not rate-limited.
+            // Sent again, so our ACK was lost, or it was sent again too early.
             self.acks
                 .on_duplicate(start, start + segment.payload.len() as u64);
-        } else if segment.flags.has(Flags::FIN) && end <= self.receiver.next() {
-            self.acks.force();
         } else {
+            self.tell_where_we_are(segment, now);
+        }
+    }
+
+    /// An ACK to what is out of place. Data and FINs get one each: a peer that tries a closed
+    /// window, or repeats itself, waits for it. The rest gets few: it may be an answer to ours
+    /// (RFC 5961 section 7).
+    fn tell_where_we_are(&mut self, segment: &Segment, now: Instant) {
+        if segment.may_be_part_of_a_loop() {
             self.challenge(now);
+        } else {
+            self.acks.force();
         }
     }
 
@@ -147,11 +168,7 @@ impl Connection {
 
     /// An ACK that tells an honest peer where we are, rarely (RFC 5961 section 7).
     pub(super) fn challenge(&mut self, now: Instant) {
-        let rare = self
-            .challenged_at
-            .is_none_or(|at| now.since(at) >= CHALLENGE_EVERY);
-        if rare {
-            self.challenged_at = Some(now);
+        if may_challenge(&mut self.challenged_at, now) {
             self.acks.force();
         }
     }
@@ -215,6 +232,15 @@ impl Connection {
             | State::Closed) => state,
         };
     }
+}
+
+/// Whether the last challenge is long enough ago for another, which it notes.
+pub(crate) fn may_challenge(challenged_at: &mut Option<Instant>, now: Instant) -> bool {
+    let may = challenged_at.is_none_or(|at| now.since(at) >= CHALLENGE_EVERY);
+    if may {
+        *challenged_at = Some(now);
+    }
+    may
 }
 
 /// A few octets do not keep a page from its pool.

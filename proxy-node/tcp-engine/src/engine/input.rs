@@ -96,17 +96,17 @@ impl Engine {
             Answer::Reuse => self.time_wait.remove(&tuple),
             Answer::Unknown => {}
         }
-        let is_syn = segment.flags.has(Flags::SYN)
-            && !segment.flags.has(Flags::ACK)
-            && !segment.flags.has(Flags::RST);
-        if is_syn && self.listens_on(tuple.local) {
+        let (has_rst, has_ack) = (segment.flags.has(Flags::RST), segment.flags.has(Flags::ACK));
+        let listens = !has_rst && !has_ack && self.listens_on(tuple.local);
+        if listens && segment.flags.has(Flags::SYN) {
             self.on_syn(tuple, segment, now);
             return;
         }
         self.counters.stray += 1;
-        if !segment.flags.has(Flags::RST) {
+        // RFC 9293 section 3.10.7.2, fourth: what is neither SYN nor ACK is nothing to a listener.
+        if !has_rst && !listens {
             // RFC 9293 section 3.10.7.1.
-            let answer = if segment.flags.has(Flags::ACK) {
+            let answer = if has_ack {
                 reset(tuple, segment.ack, None)
             } else {
                 reset(tuple, Seq::default(), Some(segment.end()))
@@ -129,7 +129,7 @@ impl Engine {
         let birth = self.birth(tuple, now);
         let half = HalfOpen::new(&birth, segment, syn.option);
         let due_at = half.due_at;
-        let syn_ack = half.syn_ack(self.config.kind, &self.config, birth.room, now);
+        let syn_ack = half.syn_ack(self.config.kind, &self.config, now);
         let Some(id) = self.half_open.insert(half) else {
             // The client sends it again.
             self.counters.syns_dropped += 1;
@@ -155,15 +155,11 @@ impl Engine {
         let Some(half) = self.half_open.get_mut(id) else {
             return;
         };
-        let room = u64::from(self.config.mtu) * 2;
-        match half.on_segment(&segment) {
+        match half.on_segment(&segment, now) {
             HalfOpenStep::Stays => {}
             HalfOpenStep::Again => {
-                let room = self.share(self.connections.len() + 1);
-                if let Some(half) = self.half_open.get(id) {
-                    let syn_ack = half.syn_ack(self.config.kind, &self.config, room, now);
-                    self.answer(syn_ack);
-                }
+                let syn_ack = half.syn_ack(self.config.kind, &self.config, now);
+                self.answer(syn_ack);
             }
             HalfOpenStep::Complete => self.complete(id, segment, now),
             HalfOpenStep::Gone => self.abandon(id),
@@ -172,7 +168,7 @@ impl Engine {
                 self.answer(refusal);
             }
             HalfOpenStep::Challenge => {
-                let challenge = half.challenge(room, now);
+                let challenge = half.challenge(&self.config, now);
                 self.answer(challenge);
             }
         }
@@ -238,7 +234,6 @@ impl Engine {
     }
 
     pub(super) fn on_half_open_time(&mut self, id: Id<HalfOpen>, now: Instant) {
-        let room = self.share(self.connections.len() + 1);
         let Some(half) = self.half_open.get_mut(id) else {
             return;
         };
@@ -251,7 +246,7 @@ impl Engine {
             return;
         }
         let due_at = half.due_at;
-        let syn_ack = half.syn_ack(self.config.kind, &self.config, room, now);
+        let syn_ack = half.syn_ack(self.config.kind, &self.config, now);
         self.wheel.set(due_at, Timed::HalfOpen(id));
         self.answer(syn_ack);
     }

@@ -54,6 +54,7 @@ impl Acks {
         }
         let at_once = fin
             || arrived.disordered
+            || arrived.cut
             || arrived.duplicate.is_some()
             || self.quick > 0
             || self.unacknowledged >= 2 * u64::from(mss);

@@ -4,6 +4,7 @@ pub(crate) mod ack;
 pub(crate) mod reassembly;
 
 use alloc::collections::VecDeque;
+use core::ops::Range;
 
 use reassembly::Islands;
 
@@ -30,6 +31,8 @@ pub(crate) struct Arrived {
     pub advanced: u64,
     /// Whether it left or filled a hole: to be acknowledged at once (RFC 5681 section 4.2).
     pub disordered: bool,
+    /// Whether it went beyond the window: the peer tries it, and has to be told.
+    pub cut: bool,
     /// Octets that we had already (RFC 2883).
     pub duplicate: Option<(u64, u64)>,
 }
@@ -90,6 +93,7 @@ impl Receiver {
         }
         if end > self.edge {
             payload.truncate(usize::try_from(self.edge.saturating_sub(start)).unwrap_or(0));
+            arrived.cut = true;
         } else if fin && self.fin_at.is_none_or(|at| at == end) {
             self.fin_at = Some(end);
         }
@@ -169,6 +173,20 @@ impl Receiver {
     pub(crate) fn set_edge(&mut self, edge: u64) {
         self.edge = self.edge.max(edge);
     }
+}
+
+/// Whether a segment of `len` octets of sequence space is acceptable (RFC 9293 section 3.4, table 6):
+/// any octet in the window will do.
+pub(crate) fn is_in_window(window: Range<u64>, start: u64, len: u64) -> bool {
+    let Range { start: next, end } = window;
+    let edge = end.max(next);
+    if len == 0 {
+        // At the edge of a closed window, and in an open one. Its very edge, too, as Linux: a peer
+        // that has filled the window sends its ACKs from there.
+        return start >= next && start <= edge;
+    }
+    // What tries a closed window says something with its ACK; its data is cut.
+    start < edge && start + len > next || (edge == next && start == next)
 }
 
 #[cfg(test)]

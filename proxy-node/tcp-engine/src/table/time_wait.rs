@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::demux::{Demux, Keyed};
-use crate::connection::Tuple;
+use crate::connection::{Tuple, may_challenge};
 use crate::seq::Seq;
 use crate::time::Instant;
 use crate::wire::{Flags, Segment};
@@ -31,10 +31,17 @@ pub(crate) enum Answer {
     Reuse,
 }
 
+#[derive(Debug)]
+struct Entry {
+    remains: Remains,
+    until: Instant,
+    challenged_at: Option<Instant>,
+}
+
 /// All connections in TIME-WAIT. The oldest give way when it is full: they had the longest wait.
 #[derive(Debug)]
 pub(crate) struct TimeWait {
-    entries: Demux<(Remains, Instant)>,
+    entries: Demux<Entry>,
     order: VecDeque<(Tuple, Instant)>,
     capacity: usize,
 }
@@ -56,7 +63,12 @@ impl TimeWait {
             self.drop_oldest();
         }
         let until = now + TWICE_MSL;
-        self.entries.insert(tuple, (remains, until));
+        let entry = Entry {
+            remains,
+            until,
+            challenged_at: None,
+        };
+        self.entries.insert(tuple, entry);
         self.order.push_back((tuple, until));
     }
 
@@ -66,12 +78,13 @@ impl TimeWait {
 
     /// Looks at a segment of a connection that may be here.
     pub(crate) fn on_segment(&mut self, tuple: &Tuple, segment: &Segment, now: Instant) -> Answer {
-        let Some((remains, until)) = self.entries.get_mut(tuple) else {
+        let Some(entry) = self.entries.get_mut(tuple) else {
             return Answer::Unknown;
         };
-        if *until <= now {
+        if entry.until <= now {
             return Answer::Unknown;
         }
+        let remains = entry.remains;
         // RFC 1337: a reset does not end it.
         if segment.flags.has(Flags::RST) {
             return Answer::Silence;
@@ -91,9 +104,12 @@ impl TimeWait {
             return Answer::Silence;
         }
         if segment.flags.has(Flags::FIN) {
-            *until = now + TWICE_MSL;
+            entry.until = now + TWICE_MSL;
         }
-        Answer::Ack(*remains)
+        if segment.may_be_part_of_a_loop() && !may_challenge(&mut entry.challenged_at, now) {
+            return Answer::Silence;
+        }
+        Answer::Ack(remains)
     }
 
     pub(crate) fn remove(&mut self, tuple: &Tuple) {
@@ -118,10 +134,10 @@ impl TimeWait {
         };
         match self.entries.get(&tuple) {
             // A FIN came again meanwhile: it goes to the end, once more.
-            Some((_, until)) if *until > was_until && self.order.len() < self.capacity => {
-                self.order.push_back((tuple, *until));
+            Some(entry) if entry.until > was_until && self.order.len() < self.capacity => {
+                self.order.push_back((tuple, entry.until));
             }
-            Some((_, until)) if *until <= was_until => {
+            Some(entry) if entry.until <= was_until => {
                 self.entries.remove(&tuple);
             }
             Some(_) | None => {}

@@ -163,6 +163,12 @@ impl Segment {
         self.len() == 0
     }
 
+    /// Whether answering it by an ACK each time could go on for ever, the other side doing the same:
+    /// what carries data or a FIN is never an answer.
+    pub(crate) fn may_be_part_of_a_loop(&self) -> bool {
+        self.flags.has(Flags::SYN) || (self.payload.is_empty() && !self.flags.has(Flags::FIN))
+    }
+
     /// The sequence number behind it.
     pub fn end(&self) -> Seq {
         self.seq.plus(self.len())
