@@ -289,8 +289,9 @@ impl HalfOpen {
     }
 
     /// A reset that the client will believe.
-    pub(crate) fn reset(&self) -> Transmit {
-        transmit::reset(self.tuple, self.iss.plus(1), Some(self.irs.plus(1)))
+    pub(crate) fn reset(&self, now: Instant) -> Transmit {
+        let (seq, ack) = (self.iss.plus(1), self.irs.plus(1));
+        transmit::final_reset(self.tuple, seq, ack, self.timestamps(now))
     }
 
     fn timestamps(&self, now: Instant) -> Option<Timestamps> {

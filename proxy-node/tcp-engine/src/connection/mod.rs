@@ -372,13 +372,12 @@ impl Connection {
         self.una > 0
     }
 
-    /// A reset that the peer will believe.
-    pub(crate) fn reset(&self) -> Transmit {
-        transmit::reset(
-            self.tuple,
-            self.tx.seq(self.nxt),
-            Some(self.rx.seq(self.receiver.next())),
-        )
+    /// A reset that the peer will believe. It has timestamps where the connection has (RFC 7323
+    /// section 3.2).
+    pub(crate) fn reset(&self, now: Instant) -> Transmit {
+        let (seq, ack) = (self.nxt, self.receiver.next());
+        let (seq, ack) = (self.tx.seq(seq), self.rx.seq(ack));
+        transmit::final_reset(self.tuple, seq, ack, self.timestamps(now))
     }
 
     /// The earliest of all timers.

@@ -52,8 +52,27 @@ impl Transmit {
     }
 }
 
-/// A reset (RFC 9293 section 3.5.2): of `seq`, and with an ACK if there is one to give.
+/// A reset in answer to a segment that belongs to nothing (RFC 9293 section 3.5.2): of `seq`, and
+/// with an ACK if there is one to give.
 pub(crate) fn reset(tuple: Tuple, seq: Seq, ack: Option<Seq>) -> Transmit {
+    reset_with(tuple, seq, ack, &Options::default())
+}
+
+/// A reset that ends what the peer knows of.
+pub(super) fn final_reset(
+    tuple: Tuple,
+    seq: Seq,
+    ack: Seq,
+    timestamps: Option<Timestamps>,
+) -> Transmit {
+    let options = Options {
+        timestamps,
+        ..Options::default()
+    };
+    reset_with(tuple, seq, Some(ack), &options)
+}
+
+fn reset_with(tuple: Tuple, seq: Seq, ack: Option<Seq>, options: &Options) -> Transmit {
     let fields = Fields {
         source_port: tuple.local.port(),
         destination_port: tuple.remote.port(),
@@ -65,7 +84,7 @@ pub(crate) fn reset(tuple: Tuple, seq: Seq, ack: Option<Seq>) -> Transmit {
             Flags::RST
         },
         window: 0,
-        options: &Options::default(),
+        options,
         appended: &[],
     };
     Transmit::bare(tuple, &fields)
@@ -293,20 +312,27 @@ impl Connection {
         Some(self.build(&content, config, now))
     }
 
-    /// Whether the peer should know of a larger window: two segments or half of the room, as
-    /// receivers do, or any after a closed one.
+    /// Whether the peer should know of a larger window: two segments or half of the room, after a
+    /// closed one as soon as there is one to offer. As Linux only because of what was read: a window
+    /// that the SYN's field could not tell rides on the next ACK.
     fn window_is_news(&self) -> bool {
+        if !self.receiver.may_open() || self.receiver.has_fin() {
+            return false;
+        }
         let offered = self.offered_edge();
         let edge = self.receiver.edge();
+        if edge <= self.receiver.next() {
+            return offered > edge;
+        }
         let step = u64::from(2 * self.mss).min(self.room / 2).max(1);
-        offered >= edge + step && !self.receiver.has_fin()
+        offered >= edge + step
     }
 
     fn offered_edge(&self) -> u64 {
         let room = self.room.saturating_sub(self.receiver.ready_octets());
         // What the field cannot say is no news, however often it is told.
         let most = u64::from(u16::MAX) << self.own_scale;
-        self.receiver.offer(room.min(most), self.mss)
+        self.receiver.offer(room.min(most), self.room, self.mss)
     }
 
     fn build(&mut self, content: &Content, config: &Config, now: Instant) -> Transmit {
@@ -371,7 +397,7 @@ impl Connection {
         }
     }
 
-    fn timestamps(&self, now: Instant) -> Option<Timestamps> {
+    pub(super) fn timestamps(&self, now: Instant) -> Option<Timestamps> {
         let clock = self.clock?;
         Some(Timestamps {
             value: now.timestamp(clock.offset),

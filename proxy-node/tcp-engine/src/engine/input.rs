@@ -23,6 +23,7 @@ impl Engine {
             return;
         };
         self.counters.received += 1;
+        self.now = now;
         let tuple = Tuple {
             local: SocketAddr::new(destination, segment.destination_port),
             remote: SocketAddr::new(source, segment.source_port),
@@ -179,7 +180,7 @@ impl Engine {
         if self.connections.is_full() {
             // The client holds an established connection: it must be told.
             if let Some(half) = self.half_open.get(id) {
-                let refusal = half.reset();
+                let refusal = half.reset(now);
                 self.answer(refusal);
             }
             self.abandon(id);
@@ -229,7 +230,7 @@ impl Engine {
             && let Some(half) = self.half_open.remove(id)
         {
             self.demux.remove(&tuple);
-            self.answer(half.reset());
+            self.answer(half.reset(self.now));
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Engine {
     events: VecDeque<Event>,
     expired: Vec<Timed>,
     counters: Counters,
+    /// The last time that we were told.
+    now: Instant,
 }
 
 /// Whom a segment belongs to.
@@ -90,6 +92,7 @@ impl Engine {
             events: VecDeque::new(),
             expired: Vec::new(),
             counters: Counters::default(),
+            now,
             config,
         }
     }
@@ -159,6 +162,7 @@ impl Engine {
 
     /// Time has passed.
     pub fn tick(&mut self, now: Instant) {
+        self.now = now;
         self.time_wait.tick(now);
         let mut expired = core::mem::take(&mut self.expired);
         self.wheel.expired(now, &mut expired);
@@ -234,7 +238,7 @@ impl Engine {
             connection.state,
             State::SynSent | State::Closed | State::TimeWait
         ) {
-            let reset = connection.reset();
+            let reset = connection.reset(self.now);
             self.answer(reset);
         }
         self.remove(id.0);
@@ -374,7 +378,7 @@ impl Engine {
         let is_half = connection.half.is_some();
         if failure == Failure::TimedOut && connection.has_spoken() {
             // The peer may be there after all and wonder.
-            let reset = connection.reset();
+            let reset = connection.reset(self.now);
             self.answer(reset);
         }
         if is_half {

@@ -22,6 +22,8 @@ pub(crate) struct Receiver {
     islands: Islands,
     fin_at: Option<u64>,
     fin_passed: bool,
+    /// Whether octets were taken since the peer heard of us.
+    was_read: bool,
 }
 
 /// What a segment's data did.
@@ -48,6 +50,7 @@ impl Receiver {
             islands: Islands::default(),
             fin_at: None,
             fin_passed: false,
+            was_read: false,
         }
     }
 
@@ -143,6 +146,7 @@ impl Receiver {
             first.split_to(most)
         };
         self.ready_octets -= taken.len() as u64;
+        self.was_read = true;
         Some(taken)
     }
 
@@ -157,11 +161,11 @@ impl Receiver {
         true
     }
 
-    /// The window to advertise when `room` octets could be taken: its right edge never moves back,
-    /// and on by a segment at least (RFC 9293 section 3.8.6.2.2).
-    pub(crate) fn offer(&self, room: u64, mss: u32) -> u64 {
+    /// The window to advertise when `room` octets of a buffer could be taken: its right edge never
+    /// moves back, and on by a segment or half of the buffer at least (RFC 9293 section 3.8.6.2.2).
+    pub(crate) fn offer(&self, room: u64, buffer: u64, mss: u32) -> u64 {
         let wanted = self.next + room;
-        let step = u64::from(mss).min(room / 2).max(1);
+        let step = u64::from(mss).min(buffer / 2).max(1);
         if wanted >= self.edge + step {
             wanted
         } else {
@@ -169,9 +173,16 @@ impl Receiver {
         }
     }
 
+    /// Whether an open window may have become news: something was read since the last time that we
+    /// told it, or the peer cannot send at all.
+    pub(crate) const fn may_open(&self) -> bool {
+        self.was_read || self.edge <= self.next
+    }
+
     /// The edge was told to the peer.
     pub(crate) fn set_edge(&mut self, edge: u64) {
         self.edge = self.edge.max(edge);
+        self.was_read = false;
     }
 }
 

@@ -43,12 +43,12 @@ fn duplicates_are_told() {
 #[test]
 fn the_window_moves_by_segments_and_never_back() {
     let mut receiver = Receiver::new(3000);
-    assert_eq!(receiver.offer(3000, 1000), 3001);
+    assert_eq!(receiver.offer(3000, 3000, 1000), 3001);
     receiver.accept(1, payload(&[0; 500]), false);
-    assert_eq!(receiver.offer(3000, 1000), 3001);
+    assert_eq!(receiver.offer(3000, 3000, 1000), 3001);
     receiver.accept(501, payload(&[0; 600]), false);
-    assert_eq!(receiver.offer(3000, 1000), 4101);
-    assert_eq!(receiver.offer(0, 1000), 3001);
+    assert_eq!(receiver.offer(3000, 3000, 1000), 4101);
+    assert_eq!(receiver.offer(0, 3000, 1000), 3001);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use crate::net::{Link, Net, address, stream};
-use synhop_engine::{Config, ConnId, Engine, Event, Failure, Octets, PairEnd};
+use synhop_engine::{Config, ConnId, Engine, Event, Failure, Octets, PairEnd, State};
 use synhop_option::{Extra, Kind, SynOption, V4Destination};
 
 /// A proxy on host 1 that sends each SYN onward to host 2 the moment it comes, and nothing else.
@@ -251,6 +251,31 @@ fn octets_and_ends_pass_both_ways() {
         assert_eq!((proxy.len(), proxy.half_open()), (0, 0));
         assert_eq!(proxy.pool().free(), proxy.pool().total());
     }
+}
+
+/// What the client says before the server has answered waits at the proxy, and its FIN does.
+#[test]
+fn early_data_waits_for_the_onward_handshake() {
+    let mut chain = Chain::new(Net::new(vec![Link::new(5), Link::new(100)], 1));
+    chain.run_until(|chain| chain.net.hosts[0].is_established(chain.client));
+    let up = stream(5_000);
+    let left = chain.net.hosts[0].write(chain.client, Octets::copy_of(&up));
+    assert!(left.is_empty());
+    chain.net.hosts[0].close(chain.client);
+    // The proxy has acknowledged all of it.
+    chain.run_until(|chain| chain.net.hosts[0].state(chain.client) == Some(State::FinWait2));
+    assert!(chain.proxy.connected.is_empty() && chain.server.is_none());
+    let mut got = Vec::new();
+    chain.run_until(|chain| {
+        let Some(server) = chain.server else {
+            return false;
+        };
+        while let Some(octets) = chain.net.hosts[2].read(server) {
+            got.extend_from_slice(octets.as_slice());
+        }
+        chain.net.hosts[2].is_finished(server)
+    });
+    assert!(got == up);
 }
 
 #[test]
