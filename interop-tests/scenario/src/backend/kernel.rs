@@ -62,7 +62,8 @@ impl KernelHost {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?;
-        if let Some(octets) = self.settings.receive_buffer {
+        let buffer = self.settings.kernel_buffer;
+        if let Some(octets) = buffer.or(self.settings.receive_buffer) {
             // The kernel keeps half of what it doubles for its own overhead.
             socket.set_recv_buffer_size(usize::try_from(octets).unwrap_or(usize::MAX))?;
         }

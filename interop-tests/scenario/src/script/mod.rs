@@ -36,7 +36,7 @@
 //! FIN), `abort`. `assert established | closed | reset | timed-out | unreachable | finished` (all
 //! was read, and the peer's FIN). `new-isn`: the next SYN that is expected is of a new connection.
 //! `set NAME N`, first of all: `isn` (of what is injected), `syn-retries`, `syn-ack-retries`,
-//! `receive-buffer`.
+//! `receive-buffer`, and `kernel-buffer` where Linux needs another value for the same windows.
 //!
 //! A scenario ends with a short silence, of itself.
 
@@ -134,6 +134,8 @@ pub struct Settings {
     pub syn_ack_retries: Option<u32>,
     /// Octets for what waits to be read.
     pub receive_buffer: Option<u32>,
+    /// The same for Linux, which counts its overhead, where the numbers have to differ.
+    pub kernel_buffer: Option<u32>,
 }
 
 impl Settings {
@@ -145,6 +147,7 @@ impl Settings {
             "syn-retries" => self.syn_retries = value,
             "syn-ack-retries" => self.syn_ack_retries = value,
             "receive-buffer" => self.receive_buffer = value,
+            "kernel-buffer" => self.kernel_buffer = value,
             _ => return Err(Complaint::UnknownSetting(name.to_owned())),
         }
         Ok(())
