@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use super::{Connection, Recovery, State, Timer};
+use super::{Connection, Recovery, State, Timer, Undo};
 use crate::send::prr::{Arrival, Prr};
 use crate::send::scoreboard::{Delivery, Sent};
 use crate::time::Instant;
@@ -49,6 +49,7 @@ impl Connection {
         if sacks.duplicate {
             self.rack.on_dsack(self.una, self.nxt);
         }
+        self.take_back(segment, self.una > before.una);
         self.mend(&before, delivery, sacks.duplicate, now);
         if delivery.acked > 0 || delivery.delivered > 0 || window_moved {
             self.arm(now);
@@ -231,10 +232,12 @@ impl Connection {
     }
 
     fn begin_recovery(&mut self, in_flight: u64) {
+        let undo = Undo::new(self.cubic.clone());
         self.cubic.on_loss(narrow(in_flight));
         self.recovery = Recovery::Fast {
             end: self.nxt,
             prr: Prr::new(narrow(in_flight)),
+            undo: Some(undo),
         };
     }
 

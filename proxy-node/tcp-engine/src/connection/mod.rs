@@ -25,12 +25,14 @@ mod icmp;
 mod segment;
 mod timers;
 mod transmit;
+mod undo;
 
 pub(crate) use handshake::{HalfOpen, HalfOpenStep};
 pub use icmp::IcmpError;
 pub(crate) use segment::{Memory, may_challenge};
 pub use transmit::Transmit;
 pub(crate) use transmit::reset;
+use undo::Undo;
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -112,8 +114,13 @@ pub(crate) enum News {
 enum Recovery {
     /// There are none.
     Open,
-    /// Found by RACK; over when everything before `end` is acknowledged.
-    Fast { end: u64, prr: Prr },
+    /// Found by RACK; over when everything before `end` is acknowledged. `undo`: it may yet turn out
+    /// needless.
+    Fast {
+        end: u64,
+        prr: Prr,
+        undo: Option<Undo>,
+    },
     /// Found by the retransmission timer.
     Timeout { end: u64 },
 }

@@ -152,6 +152,7 @@ impl Connection {
             return None;
         }
         self.board.on_sent_again(start, end, now);
+        self.note_repeat(now);
         Some(self.send_again(start, end, config, now))
     }
 

@@ -127,6 +127,17 @@ impl Cubic {
         self.cwnd = octets.clamp(self.mss, MAX_WINDOW);
     }
 
+    /// What was taken for a loss was none: all as `before`, but for what the window may have grown to
+    /// since (RFC 9438 section 4.9.2).
+    pub(crate) fn restore(&mut self, before: &Self) {
+        let window = self.cwnd.max(before.cwnd);
+        *self = Self {
+            cwnd: window,
+            mss: self.mss,
+            ..before.clone()
+        };
+    }
+
     /// Nothing was sent for longer than the timeout (RFC 5681 section 4.1).
     pub(crate) fn on_idle(&mut self) {
         let restart = (10 * self.mss).min((2 * self.mss).max(14_600));

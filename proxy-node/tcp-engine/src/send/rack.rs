@@ -94,6 +94,11 @@ impl Rack {
         }
     }
 
+    /// A recovery began for something that was only late: segments do overtake each other.
+    pub(crate) fn on_needless(&mut self) {
+        self.reordering_seen = true;
+    }
+
     /// A recovery is over.
     pub(crate) fn on_recovered(&mut self) {
         self.persist = self.persist.saturating_sub(1);

@@ -227,6 +227,17 @@ impl Scoreboard {
         self.mark_lost(|sent| sent.start == una)
     }
 
+    /// What was marked lost and has not been sent again is on its way after all.
+    pub(crate) fn unmark_lost(&mut self) {
+        for sent in &mut self.sent {
+            if sent.fate == Fate::Lost {
+                sent.fate = Fate::InFlight;
+            }
+        }
+        self.in_flight += self.lost;
+        self.lost = 0;
+    }
+
     /// Forgets all SACKs: the receiver may have dropped what it had (RFC 2018 section 8).
     pub(crate) fn forget_sacks(&mut self) {
         for sent in &mut self.sent {
