@@ -44,10 +44,10 @@ pub use netns::{Namespace, is_privileged, skip_without_root};
 pub use pattern::{Pattern, pattern_octets};
 pub use process::{Process, ProcessBuilder};
 pub use programs::{
-    Build, Chain, ChainSpec, CurlOutcome, CurlSpec, Nginx, NginxFile, Peer, TransferSpec, Via,
-    find_binary,
+    Build, Chain, ChainSpec, CurlOutcome, CurlSpec, Nginx, NginxFile, PEER_PORT, Peer, Transfer,
+    TransferSpec, Via, find_binary,
 };
 pub use sys::realtime_ns;
 pub use topology::{Lab, LabBuilder};
-pub use transfer::TransferReport;
+pub use transfer::{Order, Plan, Stall, TransferReport};
 pub use wait::wait_until;

@@ -8,8 +8,10 @@ mod up;
 mod wakeful;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use synhop_lab::transfer::{Order, Plan, Stall, transfer};
 
 /// Emulated networks for trying synhop out.
 #[derive(Debug, Parser)]
@@ -34,17 +36,48 @@ enum Command {
         /// Address and port to listen on.
         address: SocketAddr,
     },
-    /// Transfer octets in both directions at once, and check them.
-    Transfer {
-        /// Address and port of a `serve`.
-        address: SocketAddr,
-        /// Octets to send.
-        #[arg(long, default_value_t = 0)]
-        send: u64,
-        /// Octets to receive.
-        #[arg(long, default_value_t = 0)]
-        receive: u64,
-    },
+    /// Transfer octets, and check them.
+    Transfer(TransferArguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct TransferArguments {
+    /// Address and port of a `serve`.
+    address: SocketAddr,
+    /// Octets to send.
+    #[arg(long, default_value_t = 0)]
+    send: u64,
+    /// Octets to receive.
+    #[arg(long, default_value_t = 0)]
+    receive: u64,
+    /// Who sends when.
+    #[arg(long, value_enum, default_value_t)]
+    order: Order,
+    /// Stop reading after so many octets.
+    #[arg(long, value_name = "OCTETS", requires = "stall_ms")]
+    stall_after: Option<u64>,
+    /// For so many milliseconds.
+    #[arg(long, value_name = "MS", requires = "stall_after")]
+    stall_ms: Option<u64>,
+    /// Leave after so many milliseconds, with what has arrived.
+    #[arg(long, value_name = "MS")]
+    leave_after_ms: Option<u64>,
+}
+
+impl TransferArguments {
+    fn plan(&self) -> Plan {
+        let stall = self.stall_after.zip(self.stall_ms);
+        Plan {
+            send: self.send,
+            receive: self.receive,
+            order: self.order,
+            stall: stall.map(|(after, ms)| Stall {
+                after,
+                pause: Duration::from_millis(ms),
+            }),
+            leave_after: self.leave_after_ms.map(Duration::from_millis),
+        }
+    }
 }
 
 fn main() -> anyhow::Result<()> {
@@ -60,12 +93,8 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Up(arguments) => up::run(&arguments),
         Command::Serve { address } => Ok(synhop_lab::transfer::serve(address)?),
-        Command::Transfer {
-            address,
-            send,
-            receive,
-        } => {
-            let report = synhop_lab::transfer::transfer(address, send, receive)?;
+        Command::Transfer(arguments) => {
+            let report = transfer(arguments.address, &arguments.plan())?;
             println!("{}", serde_json::to_string(&report)?);
             anyhow::ensure!(
                 report.received_intact && report.sent_intact,

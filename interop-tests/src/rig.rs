@@ -177,7 +177,7 @@ impl Rig {
 
 /// Has all hosts of a lab use a congestion control: by their routes, as a namespace's own default may
 /// only be one of those that the machine's administrator allows to everybody.
-fn use_congestion_control(lab: &Lab, name: &str) -> anyhow::Result<()> {
+pub(crate) fn use_congestion_control(lab: &Lab, name: &str) -> anyhow::Result<()> {
     let nodes = (1..=lab.nodes()).map(|node| lab.node(node));
     for namespace in [lab.client(), lab.server()].into_iter().chain(nodes) {
         let routes = namespace.command("ip").args(["route", "show"]).output()?;

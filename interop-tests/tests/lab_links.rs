@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use synhop_lab::capture::Direction;
 use synhop_lab::{
-    Capture, CurlSpec, End, Heading, Interface, Lab, LinkSpec, Packet, Queue, Segment,
+    Capture, CurlSpec, End, Heading, Interface, Lab, LinkSpec, Packet, Plan, Queue, Segment,
     TransferSpec, Via, skip_without_root, wait_until,
 };
 
@@ -211,8 +211,11 @@ fn a_transfer_survives_loss_and_reordering_both_ways() {
     let lab = Lab::builder().nodes(1).link(spec).build().unwrap();
     let peer = lab.start_peer().unwrap();
     let spec = TransferSpec {
-        send: MB,
-        receive: MB,
+        plan: Plan {
+            send: MB,
+            receive: MB,
+            ..Plan::default()
+        },
         via: Via::Direct,
         bound: 4 * BOUND,
     };
@@ -241,8 +244,10 @@ fn bulk_over_four_links_is_carried_whole() {
             .unwrap();
         let peer = lab.start_peer().unwrap();
         let spec = TransferSpec {
-            send: 0,
-            receive: 2 * MB,
+            plan: Plan {
+                receive: 2 * MB,
+                ..Plan::default()
+            },
             via: Via::Direct,
             bound: 4 * BOUND,
         };

@@ -1,5 +1,6 @@
 //! `synhop-lab bench`: figures against the bounds that the project has set itself.
 
+mod engine;
 mod forward;
 mod throughput;
 mod ttfb;
@@ -39,6 +40,8 @@ pub(crate) struct Arguments {
 enum Bench {
     /// First and last octet at an RTT of 100 ms, directly and through 1 to 3 nodes.
     Ttfb(ttfb::Arguments),
+    /// The own TCP engine and Linux's in turns over the same bad links.
+    Engine(engine::Arguments),
     /// How long each node takes from a SYN's arrival to its own onward SYN.
     Forward(forward::Arguments),
     /// One flow over veth through synhop-node, haproxy and socat, in turns (needs iperf3).
@@ -52,6 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let (_until_the_end, idle) = Wakeful::ask(arguments.processors);
     match &arguments.bench {
         Some(Bench::Ttfb(arguments)) => ttfb::run(arguments, out, idle),
+        Some(Bench::Engine(arguments)) => engine::run(arguments, out, idle),
         Some(Bench::Forward(arguments)) => forward::run(arguments, out, idle),
         Some(Bench::Throughput(arguments)) => throughput::run(arguments, out, idle),
         None => {

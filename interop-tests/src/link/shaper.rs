@@ -9,6 +9,7 @@ use super::{LinkSpec, Queue};
 #[derive(Debug)]
 pub struct Shaper {
     spec: LinkSpec,
+    lane: u64,
     dice: Dice,
     /// When the transmitter has sent everything it was given.
     free_at_ns: u64,
@@ -51,14 +52,19 @@ impl Shaper {
         let dice = Dice::new(spec.seed, lane);
         Self {
             spec,
+            lane,
             dice,
             free_at_ns: 0,
             starts_ns: VecDeque::new(),
         }
     }
 
-    /// Takes on other properties; what waits in the queue keeps its place.
+    /// Takes on other properties; what waits in the queue keeps its place. The dice go on, but for
+    /// another seed, which begins anew.
     pub fn set_spec(&mut self, spec: LinkSpec) {
+        if spec.seed != self.spec.seed {
+            self.dice = Dice::new(spec.seed, self.lane);
+        }
         self.spec = spec;
     }
 
@@ -226,6 +232,24 @@ mod tests {
         assert!((850..1150).contains(&lost), "{lost} of 10000");
         assert_eq!(fates(0), fates(0));
         assert_ne!(fates(0), fates(1));
+    }
+
+    #[test]
+    fn another_seed_begins_anew() {
+        let spec = |seed| LinkSpec {
+            loss: 0.5,
+            seed,
+            ..LinkSpec::default()
+        };
+        let fates = |shaper: &mut Shaper| (0..100).map(|_| shaper.offer(0, 60)).collect::<Vec<_>>();
+        let mut shaper = Shaper::new(spec(1), 3);
+        let first = fates(&mut shaper);
+        shaper.set_spec(spec(1));
+        assert_ne!(fates(&mut shaper), first);
+        for seed in [2, 1] {
+            shaper.set_spec(spec(seed));
+        }
+        assert_eq!(fates(&mut shaper), first);
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub struct LinkSpec {
     pub reorder_delay: Duration,
     /// Probability that one bit of a frame's payload is flipped, 0 to 1.
     pub corrupt: f64,
-    /// Seed of the dice. Same seed and same frames: same fate.
+    /// Seed of the dice. Same seed and same frames: same fate, from the moment on when a link takes
+    /// it on.
     pub seed: u64,
 }
 

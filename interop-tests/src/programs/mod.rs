@@ -12,4 +12,4 @@ pub use curl::{CurlOutcome, CurlSpec, Via};
 pub use find::find_binary;
 pub use nginx::{Nginx, NginxFile, WEB_PORT};
 pub use own_stack::Build;
-pub use peer::{PEER_PORT, Peer, TransferSpec};
+pub use peer::{PEER_PORT, Peer, Transfer, TransferSpec};
