@@ -182,26 +182,38 @@ fn a_hundred_fetches_at_once_through_six_megabytes() {
     fetch_at_once(UNIKERNEL, 100);
 }
 
-/// More flows than a pool of 6 MB has windows for, over links that lose 1 %.
 #[test]
 fn two_hundred_large_fetches_through_six_megabytes() {
     let Some(_turn) = turn("two_hundred_large_fetches_through_six_megabytes") else {
         return;
     };
+    fetch_through_memory(6144, LARGE);
+}
+
+#[test]
+fn two_hundred_fetches_through_four_megabytes() {
+    let Some(_turn) = turn("two_hundred_fetches_through_four_megabytes") else {
+        return;
+    };
+    fetch_through_memory(4096, MEDIUM);
+}
+
+/// More flows than a small pool has windows for, over links that lose 1 %.
+fn fetch_through_memory(memory_kib: u32, body: u64) {
     let link = LinkSpec {
         loss: 0.01,
         ..LinkSpec::default()
     };
     let spec = ChainSpec {
         builds: vec![Build::HostedOffload],
-        arguments: vec!["--memory".to_owned(), "6144".to_owned()],
+        arguments: vec!["--memory".to_owned(), memory_kib.to_string()],
         ..ChainSpec::default()
     };
     let lab = Lab::builder().nodes(1).link(link).rtt_ms(10);
-    let mut site = Site::new(lab, &spec, &[LARGE]);
-    site.fetch_intact(LARGE);
+    let mut site = Site::new(lab, &spec, &[body]);
+    site.fetch_intact(body);
     wait_for_flows(&mut site, 1);
-    check_at_once(site, LARGE, 200);
+    check_at_once(site, body, 200);
 }
 
 fn fetch_at_once(build: Build, wanted: usize) {
@@ -224,4 +236,5 @@ fn check_at_once(mut site: Site, body: u64, wanted: usize) {
 
 const RTT: Duration = Duration::from_millis(40);
 const WARM_UP: u64 = 1000;
+const MEDIUM: u64 = 300_000;
 const LARGE: u64 = 2_000_000;
