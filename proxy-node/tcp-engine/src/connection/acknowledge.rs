@@ -36,7 +36,7 @@ impl Connection {
             in_flight: self.board.in_flight(),
             was_limited: self.was_limited(),
         };
-        let delivery = self.apply(ack, &sacks, now);
+        let delivery = self.apply(ack, &sacks, self.echoed_rtt(segment, now), now);
         if ack > self.una {
             self.una = ack;
             self.queue.release(ack);
@@ -116,7 +116,13 @@ impl Connection {
     }
 
     /// Enters what arrived on the board, and takes a sample of the round-trip time.
-    fn apply(&mut self, ack: u64, sacks: &Sacks, now: Instant) -> Delivery {
+    fn apply(
+        &mut self,
+        ack: u64,
+        sacks: &Sacks,
+        echoed: Option<Duration>,
+        now: Instant,
+    ) -> Delivery {
         let Self {
             board, rack, rtt, ..
         } = self;
@@ -133,10 +139,23 @@ impl Connection {
         for (start, end) in &sacks.blocks {
             delivery.delivered += board.sack(*start, *end, &mut on_delivered);
         }
-        if let Some(sample) = sample {
-            rtt.sample(sample);
+        match (sample, echoed) {
+            (Some(sample), _) => rtt.sample(sample),
+            // Where nothing but repeats arrived, the echo knows which. Of a lossy handshake the last
+            // ACK has to do, or the data would wait for seconds.
+            (None, Some(echoed)) if delivery.acked > 0 || rtt.is_unknown() => {
+                rtt.coarse_sample(echoed);
+            }
+            (None, Some(_) | None) => {}
         }
         delivery
+    }
+
+    /// How long ago a segment's echo was sent.
+    pub(super) fn echoed_rtt(&self, segment: &Segment, now: Instant) -> Option<Duration> {
+        let (clock, times) = (self.clock?, segment.options.timestamps?);
+        let ms = now.timestamp(clock.offset).wrapping_sub(times.echo);
+        (ms <= MOST_ECHOED_MS).then(|| Duration::from_millis(ms.into()))
     }
 
     fn is_duplicate_ack(&self, segment: &Segment, window_moved: bool) -> bool {
@@ -310,6 +329,9 @@ impl Connection {
         };
     }
 }
+
+/// Beyond that an echo is not of ours.
+const MOST_ECHOED_MS: u32 = 120_000;
 
 /// How things were before an ACK.
 struct Before {

@@ -56,6 +56,9 @@ impl Connection {
         if self.retries > 0 {
             self.rtt.handshake_was_lossy();
             self.cubic.handshake_was_lossy();
+            if let Some(echoed) = self.echoed_rtt(segment, now) {
+                self.rtt.coarse_sample(echoed);
+            }
         } else {
             self.rtt.sample(now.since(self.last_sent_at));
         }

@@ -8,6 +8,8 @@ use crate::time::micros;
 #[derive(Clone, Debug)]
 pub(crate) struct Rtt {
     smoothed: Option<Smoothed>,
+    /// The timeout before the first sample.
+    initial_us: u64,
     /// Timeouts in a row without an acknowledgement of new data.
     backoff: u32,
     min_us: Option<u64>,
@@ -23,6 +25,7 @@ impl Rtt {
     pub(crate) const fn new() -> Self {
         Self {
             smoothed: None,
+            initial_us: INITIAL_US,
             backoff: 0,
             min_us: None,
         }
@@ -32,6 +35,21 @@ impl Rtt {
     pub(crate) fn sample(&mut self, rtt: Duration) {
         let rtt_us = micros(rtt).max(1);
         self.min_us = Some(self.min_us.map_or(rtt_us, |min_us| min_us.min(rtt_us)));
+        self.smooth(rtt_us);
+    }
+
+    /// Takes a sample of an echoed timestamp (RFC 7323 section 4), of a retransmitted segment
+    /// perhaps. Its milliseconds say nothing about the shortest.
+    pub(crate) fn coarse_sample(&mut self, rtt: Duration) {
+        self.smooth(micros(rtt).max(1));
+    }
+
+    /// Whether there was no sample yet.
+    pub(crate) const fn is_unknown(&self) -> bool {
+        self.smoothed.is_none()
+    }
+
+    fn smooth(&mut self, rtt_us: u64) {
         self.smoothed = Some(match self.smoothed {
             None => Smoothed {
                 srtt_us: rtt_us,
@@ -60,7 +78,7 @@ impl Rtt {
 
     /// The retransmission timeout, doubled for each timeout in a row.
     pub(crate) fn timeout(&self) -> Duration {
-        let base = self.smoothed.map_or(INITIAL_US, |smoothed| {
+        let base = self.smoothed.map_or(self.initial_us, |smoothed| {
             // Linux's floor, below the 1 s of RFC 6298 (2.4): the delayed ACKs of today take 40 ms.
             smoothed.srtt_us + (4 * smoothed.variation_us).max(MIN_US)
         });
@@ -78,19 +96,16 @@ impl Rtt {
         self.backoff = 0;
     }
 
-    /// The handshake's timer had run out: RFC 6298 (5.7) wants 3 s for the data then.
+    /// The handshake's timer had run out: RFC 6298 (5.7) wants 3 s for the data then, until there is
+    /// a sample.
     pub(crate) fn handshake_was_lossy(&mut self) {
         self.backoff = 0;
-        if self.smoothed.is_none() {
-            self.smoothed = Some(Smoothed {
-                srtt_us: INITIAL_US,
-                variation_us: INITIAL_US / 2,
-            });
-        }
+        self.initial_us = AFTER_LOSSY_HANDSHAKE_US;
     }
 }
 
 const INITIAL_US: u64 = 1_000_000;
+const AFTER_LOSSY_HANDSHAKE_US: u64 = 3_000_000;
 const MIN_US: u64 = 200_000;
 const MAX_US: u64 = 60_000_000;
 
@@ -114,6 +129,16 @@ mod tests {
         assert_eq!((rtt.smoothed(), rtt.timeout()), (Some(ms(100)), ms(300)));
         rtt.sample(ms(40));
         assert_eq!(rtt.shortest(), Some(ms(40)));
+    }
+
+    #[test]
+    fn the_first_sample_ends_the_caution_of_a_lossy_handshake() {
+        let mut rtt = Rtt::new();
+        rtt.back_off();
+        rtt.handshake_was_lossy();
+        assert_eq!((rtt.timeout(), rtt.is_unknown()), (ms(3000), true));
+        rtt.coarse_sample(ms(20));
+        assert_eq!((rtt.timeout(), rtt.shortest()), (ms(220), None));
     }
 
     #[test]
