@@ -25,6 +25,8 @@ struct Epoch {
     since: Instant,
     /// When the curve reaches the plateau, after `since` (`K`).
     k_ms: u64,
+    /// Where the curve is flat, octets: the plateau, or the window when that is above it already.
+    origin: u32,
     /// The window that Reno would have (`W_est`), octets.
     reno: u32,
     reno_credit: u64,
@@ -81,6 +83,7 @@ impl Cubic {
         let epoch = self.epoch.get_or_insert_with(|| Epoch {
             since: now,
             k_ms: time_to_plateau_ms(plateau.saturating_sub(cwnd), mss),
+            origin: plateau.max(cwnd),
             reno: cwnd,
             reno_credit: 0,
         });
@@ -88,13 +91,7 @@ impl Cubic {
         let at = now.since(epoch.since) + srtt.unwrap_or_default();
         // RFC 9438 section 4.2: not beyond 1.5 windows in a round trip.
         let most = cwnd.saturating_add(cwnd / 2);
-        let target = curve(
-            at,
-            epoch.k_ms,
-            plateau.max(cwnd_at_start(epoch, plateau)),
-            mss,
-        );
-        let target = target.clamp(cwnd, most);
+        let target = curve(at, epoch.k_ms, epoch.origin, mss).clamp(cwnd, most);
         let reno = epoch.reno;
         self.credit += u64::from(target - cwnd) * u64::from(acked);
         let step = self.credit / u64::from(cwnd.max(1));
@@ -175,15 +172,6 @@ impl Epoch {
         self.reno = self
             .reno
             .saturating_add(u32::try_from(step).unwrap_or(u32::MAX));
-    }
-}
-
-/// Where the curve is flat: the plateau, or the window itself when that was already above it.
-const fn cwnd_at_start(epoch: &Epoch, plateau: u32) -> u32 {
-    if epoch.k_ms == 0 && epoch.reno > plateau {
-        epoch.reno
-    } else {
-        plateau
     }
 }
 
@@ -279,6 +267,19 @@ mod tests {
         // Concave before, convex after.
         assert!(windows[10] - windows[0] > windows[40] - windows[30]);
         assert!(windows[59] - windows[50] >= windows[45] - windows[40]);
+    }
+
+    /// Above the plateau the curve begins where the window is, and takes off slowly.
+    #[test]
+    fn above_the_plateau_the_curve_begins_at_the_window() {
+        let mut cubic = Cubic::new(MSS);
+        cubic.set_window(100 * MSS);
+        cubic.ssthresh = 100 * MSS;
+        for number in 0..20 {
+            round(&mut cubic, number * 100);
+        }
+        // Reno's window, a segment a round trip: the curve is at 100 + 0.4 * 2^3 yet.
+        assert_eq!(cubic.window() / MSS, 119);
     }
 
     #[test]
