@@ -26,24 +26,29 @@ use super::row::{BDP_OCTETS, rtt_ms};
 /// The row that it belongs to.
 pub(super) const ROW: u8 = 14;
 
-/// The shares of the first of two flows, 0 to 1, seed by seed.
+/// Shares of what two flows got, 0 to 1. Whoever starts first has the better of it for a while, so
+/// both take turns at that.
 #[derive(Debug, Serialize)]
 pub(super) struct Fairness {
     seconds: u64,
     queue_octets: u64,
-    /// The engine's beside Linux; which of them starts first takes turns.
+    /// The engine's share beside Linux.
     engine_beside_linux: Shares,
-    /// For comparison: the first one's of two Linux flows.
+    /// For comparison: one Linux flow's beside another.
     linux_beside_linux: Shares,
-    /// And of two of the engine's.
-    engine_beside_engine: Shares,
 }
 
 #[derive(Debug, Serialize)]
 struct Shares {
-    each: Vec<f64>,
-    median: f64,
-    /// Jain's index of the median: 1 is even, 0.5 is one takes all.
+    /// Of the runs in which it started first, seed by seed.
+    first: Vec<f64>,
+    first_median: f64,
+    /// And second.
+    second: Vec<f64>,
+    second_median: f64,
+    /// The mean of both medians.
+    share: f64,
+    /// Jain's index of that: 1 is even, 0.5 is one takes all.
     jain: f64,
     /// What both got, of the bottleneck, at the median.
     used: f64,
@@ -65,24 +70,21 @@ pub(super) fn measure(arguments: &Arguments) -> anyhow::Result<Fairness> {
     };
     let place = Place::new(arguments.build, &bottleneck, &arguments.congestion_control)?;
     let beside = start_beside(&place, &arguments.congestion_control)?;
-    let mut outcomes = [const { Vec::new() }; 3];
+    let mut outcomes = [const { [Vec::new(), Vec::new()] }; 2];
     for seed in arguments.seeds() {
         for (pair, outcomes) in PAIRS.iter().zip(&mut outcomes) {
-            outcomes.push(together(&place, *pair, seed)?);
+            for (order, outcomes) in [[0, 1], [1, 0]].into_iter().zip(outcomes) {
+                outcomes.push(together(&place, *pair, order, seed)?);
+            }
         }
     }
     drop(beside);
-    let [
-        engine_beside_linux,
-        linux_beside_linux,
-        engine_beside_engine,
-    ] = outcomes.map(|outcomes| Shares::of(&outcomes));
+    let [engine_beside_linux, linux_beside_linux] = outcomes.map(|roles| Shares::of(&roles));
     Ok(Fairness {
         seconds: TOGETHER.as_secs(),
         queue_octets: BDP_OCTETS,
         engine_beside_linux,
         linux_beside_linux,
-        engine_beside_engine,
     })
 }
 
@@ -108,12 +110,13 @@ fn start_beside(place: &Place, congestion_control: &str) -> anyhow::Result<Proce
     Ok(process)
 }
 
-/// Octets that each of a pair received.
-fn together(place: &Place, pair: [Sender; 2], seed: u64) -> anyhow::Result<[f64; 2]> {
-    let mut order = [0, 1];
-    if seed.is_multiple_of(2) {
-        order.reverse();
-    }
+/// Octets that each of a pair received; they start in this order.
+fn together(
+    place: &Place,
+    pair: [Sender; 2],
+    order: [usize; 2],
+    seed: u64,
+) -> anyhow::Result<[f64; 2]> {
     let mut flows = [None, None];
     for which in order {
         flows[which] = Some(start(place, pair[which])?);
@@ -158,25 +161,24 @@ fn start(place: &Place, sender: Sender) -> anyhow::Result<Transfer> {
 }
 
 impl Shares {
-    fn of(outcomes: &[[f64; 2]]) -> Self {
-        let each: Vec<f64> = outcomes
-            .iter()
-            .map(|[one, two]| one / (one + two))
-            .collect();
-        let share = median(each.clone());
-        let most =
-            TOGETHER.as_secs_f64() * f64::from(u32::try_from(RATE_BIT_S / 8).unwrap_or(u32::MAX));
+    fn of([first, second]: &[Vec<[f64; 2]>; 2]) -> Self {
+        let shares = |runs: &[[f64; 2]]| -> Vec<f64> {
+            runs.iter().map(|[one, two]| one / (one + two)).collect()
+        };
+        let (first_shares, second_shares) = (shares(first), shares(second));
+        let (first_median, second_median) =
+            (median(first_shares.clone()), median(second_shares.clone()));
+        let share = f64::midpoint(first_median, second_median);
+        let sums = first.iter().chain(second).map(|[one, two]| one + two);
         Self {
-            median: share,
+            first: first_shares,
+            first_median,
+            second: second_shares,
+            second_median,
+            share,
             // (x + y)^2 / (2 (x^2 + y^2)) with x + y = 1.
             jain: 0.5 / (share * share + (1.0 - share) * (1.0 - share)),
-            used: median(
-                outcomes
-                    .iter()
-                    .map(|[one, two]| (one + two) / most)
-                    .collect(),
-            ),
-            each,
+            used: median(sums.collect()) / (TOGETHER.as_secs_f64() * RATE_OCTETS_S),
         }
     }
 }
@@ -194,40 +196,42 @@ impl fmt::Display for Fairness {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "Two flows at once, {} s, {} Mbit/s, RTT 40 ms, a queue of {} octets: the first one's share",
+            "Two flows at once, {} s, {} Mbit/s, RTT 40 ms, a queue of {} octets",
             self.seconds,
             RATE_BIT_S / 1_000_000,
             self.queue_octets
         )?;
+        let list = |shares: &[f64]| -> String {
+            let words: Vec<_> = shares.iter().map(|share| format!("{share:.2}")).collect();
+            words.join(" ")
+        };
         for (name, shares) in [
-            ("engine beside Linux", &self.engine_beside_linux),
-            ("Linux beside Linux", &self.linux_beside_linux),
-            ("engine beside engine", &self.engine_beside_engine),
+            ("The engine's share beside Linux", &self.engine_beside_linux),
+            ("Linux's share beside Linux", &self.linux_beside_linux),
         ] {
-            let each: Vec<String> = shares
-                .each
-                .iter()
-                .map(|share| format!("{share:.2}"))
-                .collect();
             writeln!(
                 out,
-                "  {name}: median {:.2} (Jain {:.3}), {:.0} % of the rate used; each {}",
-                shares.median,
+                "  {name}: {:.2} (Jain {:.3}), {:.0} % of the rate used\n    \
+                 starting first {:.2}: {}\n    starting second {:.2}: {}",
+                shares.share,
                 shares.jain,
                 shares.used * 100.0,
-                each.join(" "),
+                shares.first_median,
+                list(&shares.first),
+                shares.second_median,
+                list(&shares.second),
             )?;
         }
         Ok(())
     }
 }
 
-const PAIRS: [[Sender; 2]; 3] = [
+const PAIRS: [[Sender; 2]; 2] = [
     [Sender::Engine, Sender::Linux],
     [Sender::Linux, Sender::Linux],
-    [Sender::Engine, Sender::Engine],
 ];
 const RATE_BIT_S: u64 = 50_000_000;
+const RATE_OCTETS_S: f64 = 6_250_000.0;
 const TOGETHER: Duration = Duration::from_secs(10);
 const LINUX_NODE: &str = "10.98.0.2:4460";
 const START_BOUND: Duration = Duration::from_secs(20);

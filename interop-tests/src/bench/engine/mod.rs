@@ -131,7 +131,9 @@ pub(super) fn run(arguments: &Arguments, out: &Path, idle: Idle) -> anyhow::Resu
         let compared = compare(row, arguments, &mut machine);
         results.push(compared.with_context(|| format!("row {}: {}", row.number, row.name))?);
     }
-    println!("{}", table(&results));
+    if !results.is_empty() {
+        println!("{}", table(&results));
+    }
     let fairness = arguments
         .wants(Part::Fairness, fairness::ROW)
         .then(|| fairness::measure(arguments))
