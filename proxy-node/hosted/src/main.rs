@@ -66,14 +66,20 @@ fn main() -> anyhow::Result<()> {
     } else {
         Mode::Plain
     };
-    let tap = Tap::open(&cli.tap, mode).with_context(|| format!("TAP device {}", cli.tap))?;
+    let memory = cli.memory * 1024;
+    let large = match mode {
+        Mode::Plain => 0,
+        Mode::Offload => memory / 2,
+    };
+    let tap =
+        Tap::open(&cli.tap, mode, large).with_context(|| format!("TAP device {}", cli.tap))?;
     let stop = signals::watch().context("signals")?;
     let clock = Clock::now();
     let now = || {
         let micros = clock.elapsed().as_micros();
         Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     };
-    let pool = Pool::new(cli.memory * 1024 / PAGE_OCTETS, PAGE_OCTETS);
+    let pool = Pool::new((memory - large) / PAGE_OCTETS, PAGE_OCTETS);
     let offload = match mode {
         Mode::Plain => Offload::default(),
         Mode::Offload => Offload {

@@ -28,23 +28,6 @@ pub(crate) fn make_tap(tun: &File, name: &str, offload: bool) -> io::Result<()> 
     Ok(())
 }
 
-/// Reads one frame into `header`, if there is one, and then `buffers`.
-pub(crate) fn read_vectored(
-    file: &File,
-    header: Option<&mut [u8]>,
-    buffers: Vec<&mut [u8]>,
-) -> io::Result<usize> {
-    let all = header.into_iter().chain(buffers);
-    let mut slices: Vec<_> = all.map(io::IoSliceMut::new).collect();
-    io::Read::read_vectored(&mut &*file, &mut slices)
-}
-
-/// Writes one frame that lies in pieces.
-pub(crate) fn write_vectored(file: &File, parts: &[&[u8]]) -> io::Result<()> {
-    let slices: Vec<_> = parts.iter().map(|part| io::IoSlice::new(part)).collect();
-    io::Write::write_vectored(&mut &*file, &slices).map(drop)
-}
-
 /// A descriptor that becomes readable with one of these signals, which do nothing else any more.
 pub(crate) fn signals(numbers: &[libc::c_int]) -> io::Result<OwnedFd> {
     // SAFETY: all zeroes is a legal sigset_t.
