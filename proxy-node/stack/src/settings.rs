@@ -31,6 +31,11 @@ pub enum SettingsError {
         /// The word.
         word: String,
     },
+    /// There is no such key.
+    UnknownKey {
+        /// What stands there.
+        key: String,
+    },
     /// A value cannot be read.
     BadValue {
         /// Of which key.
@@ -53,6 +58,7 @@ impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAPair { word } => write!(f, "`{word}` is not of the form key=value"),
+            Self::UnknownKey { key } => write!(f, "no such key: {key} (there are {KEYS})"),
             Self::BadValue { key, value, wanted } => {
                 write!(f, "{key}={value}: {wanted} is wanted")
             }
@@ -63,6 +69,12 @@ impl fmt::Display for SettingsError {
 }
 
 impl core::error::Error for SettingsError {}
+
+impl From<synhop_core::ConfigError> for SettingsError {
+    fn from(error: synhop_core::ConfigError) -> Self {
+        Self::Core(error.to_string())
+    }
+}
 
 impl Settings {
     /// Reads words separated by blanks:
@@ -80,7 +92,9 @@ impl Settings {
     /// ```
     ///
     /// A word that begins with a key unknown to us is an error; one without `=` too, but those that
-    /// begin with `-`, which kernels' loaders add.
+    /// begin with `-`, which kernels' loaders add. What the core refuses [`Stack::new`] tells.
+    ///
+    /// [`Stack::new`]: crate::Stack::new
     pub fn parse(line: &str) -> Result<Self, SettingsError> {
         let mut settings = Self {
             addresses: Vec::new(),
@@ -114,7 +128,11 @@ impl Settings {
     fn take(&mut self, key: &str, value: &str) -> Result<(), SettingsError> {
         match key {
             "addr" => {
-                self.addresses.push(read("addr", value, "ADDRESS/PREFIX")?);
+                let net: IpNet = read("addr", value, "ADDRESS/PREFIX")?;
+                if !is_host(net.addr()) {
+                    return Err(bad("addr", value, "the address of a host"));
+                }
+                self.addresses.push(net);
             }
             "gw" => self.gateways.push(read("gw", value, "an address")?),
             "listen" => self.port = read("listen", value, "a port")?,
@@ -136,13 +154,8 @@ impl Settings {
                 });
             }
             _ => {
-                let wanted = "one of addr gw listen mtu allow-from allow-to trust via route";
-                let word = key.to_string();
-                return Err(SettingsError::BadValue {
-                    key: "key",
-                    value: word,
-                    wanted,
-                });
+                let key = key.to_string();
+                return Err(SettingsError::UnknownKey { key });
             }
         }
         Ok(())
@@ -183,6 +196,16 @@ impl Settings {
         if self.port == 0 {
             return Err(bad("listen", "0", "a port from 1 to 65535"));
         }
+        for (index, gateway) in self.gateways.iter().enumerate() {
+            let value = gateway.to_string();
+            if !self.addresses.iter().any(|net| net.contains(gateway)) {
+                return Err(bad("gw", &value, "an address in the prefix of an addr="));
+            }
+            let mut earlier = self.gateways.iter().take(index);
+            if earlier.any(|other| other.is_ipv4() == gateway.is_ipv4()) {
+                return Err(bad("gw", &value, "one router of each family"));
+            }
+        }
         let addresses: Vec<_> = self.addresses.iter().map(IpNet::addr).collect();
         self.core.own = Own {
             listens: addresses
@@ -191,10 +214,14 @@ impl Settings {
                 .collect(),
             addresses,
         };
-        synhop_core::Config::new(self.core.clone())
-            .map_err(|error| SettingsError::Core(error.to_string()))?;
         Ok(self)
     }
+}
+
+/// Whether a host can have this address.
+fn is_host(address: IpAddr) -> bool {
+    let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !address.is_unspecified() && !address.is_multicast() && !address.is_loopback() && !is_broadcast
 }
 
 /// A prefix, or an address as a prefix of its whole length.
@@ -221,11 +248,14 @@ fn bad(key: &'static str, value: &str, wanted: &'static str) -> SettingsError {
     }
 }
 
+const KEYS: &str = "addr gw listen mtu allow-from allow-to trust via route";
 /// Also the Linux node's.
 const DEFAULT_PORT: u16 = 4460;
 
 #[cfg(test)]
 mod tests {
+    use synhop_core::Config;
+
     use super::*;
 
     const GOOD: &str = "addr=10.0.0.2/24 gw=10.0.0.1 allow-from=10.0.0.0/8 allow-to=any";
@@ -253,7 +283,23 @@ mod tests {
             "addr=10.0.0.2: ADDRESS/PREFIX is wanted"
         );
         assert_eq!(error("allow-to=any"), "addr=... is missing");
-        assert!(error("adr=1").starts_with("key=adr: one of addr gw"));
+        assert!(error("adr=1").starts_with("no such key: adr (there are addr gw"));
+        assert_eq!(
+            error("addr=0.0.0.0/0"),
+            "addr=0.0.0.0/0: the address of a host is wanted"
+        );
+        let more = |words: &str| error(&[GOOD, words].join(" "));
+        assert!(more("gw=10.0.0.3").ends_with("one router of each family is wanted"));
+        assert!(more("gw=fd00::1").ends_with("an address in the prefix of an addr= is wanted"));
+    }
+
+    #[test]
+    fn what_the_core_refuses_is_told_in_its_words() {
+        let error = |line: &str| {
+            let settings = Settings::parse(line).expect("right so far");
+            let error = Config::new(settings.core).expect_err("wrong");
+            SettingsError::from(error).to_string()
+        };
         assert!(error("addr=10.0.0.2/24 allow-to=any").contains("allow_from"));
         let error = error(&[GOOD, "via=10.0.0.2:4460"].join(" "));
         assert!(error.contains("10.0.0.2:4460"), "{error}");

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use smoltcp::wire::{
@@ -51,7 +51,8 @@ pub struct Counters {
 }
 
 impl Stack {
-    /// A host without flows. `seed` must be unpredictable.
+    /// A host without flows, or what the core has against its settings. `seed` must be
+    /// unpredictable.
     pub fn new(
         settings: Settings,
         mac: [u8; 6],
@@ -60,8 +61,9 @@ impl Stack {
         seed: [u8; 32],
         now: Instant,
     ) -> Result<Self, SettingsError> {
+        let core = Config::new(settings.core)?;
         let links = Rc::new(Links::new(settings.addresses, settings.gateways));
-        let flows = settings.core.limits.flows as usize;
+        let flows = core.limits().flows as usize;
         let mss = u32::from(settings.mtu.saturating_sub(60)).max(1);
         let config = synhop_engine::Config {
             mtu: settings.mtu,
@@ -76,8 +78,6 @@ impl Stack {
         for address in links.addresses() {
             engine.listen(SocketAddr::new(address, settings.port));
         }
-        let core =
-            Config::new(settings.core).map_err(|error| SettingsError::Core(error.to_string()))?;
         let mut stack = Self {
             mac: EthernetAddress(mac),
             shell: Shell::new(core, Rc::clone(&links)),
