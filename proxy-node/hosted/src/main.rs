@@ -6,9 +6,12 @@ mod signals;
 mod sys;
 mod tap;
 
+use std::io;
+use std::ops::RangeInclusive;
+use std::process::ExitCode;
 use std::time::Instant as Clock;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Parser;
 use synhop_stack::{Instant, Offload, Pool, Settings, Stack};
 
@@ -27,8 +30,8 @@ struct Cli {
     /// Leave checksums and segmentation to the other side of the device.
     #[arg(long)]
     offload: bool,
-    /// Memory for frames, in KiB.
-    #[arg(long, default_value_t = 16_384, value_name = "KIB")]
+    /// Memory for frames, in KiB; with --offload half of it for large ones.
+    #[arg(long, default_value_t = 16_384, value_name = "KIB", value_parser = memory)]
     memory: usize,
     /// The node: addr=10.0.0.2/24 allow-from=10.0.0.0/8 allow-to=any ...
     #[arg(required = true, value_name = "KEY=VALUE")]
@@ -58,43 +61,71 @@ fn mac(text: &str) -> Result<Mac, String> {
     Ok(Mac(octets))
 }
 
-fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
+fn memory(text: &str) -> Result<usize, String> {
+    let kib = text.parse().ok();
+    kib.filter(|kib| MEMORY_KIB.contains(kib)).ok_or_else(|| {
+        format!(
+            "a number from {} to {} is wanted",
+            MEMORY_KIB.start(),
+            MEMORY_KIB.end()
+        )
+    })
+}
+
+fn main() -> ExitCode {
+    match serve(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("synhop-hosted: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(cli: &Cli) -> anyhow::Result<()> {
     let settings = Settings::parse(&cli.settings.join(" "))?;
-    let mode = if cli.offload {
-        Mode::Offload
-    } else {
-        Mode::Plain
-    };
+    let listens = settings.core.own.listens.clone();
     let memory = cli.memory * 1024;
-    let large = match mode {
-        Mode::Plain => 0,
-        Mode::Offload => memory / 2,
+    let (mode, large, offload) = if cli.offload {
+        let offload = Offload {
+            checksum: true,
+            frame_octets_most: tap::FRAME_OCTETS_MOST,
+        };
+        (Mode::Offload, memory / 2, offload)
+    } else {
+        (Mode::Plain, 0, Offload::default())
     };
-    let tap =
-        Tap::open(&cli.tap, mode, large).with_context(|| format!("TAP device {}", cli.tap))?;
-    let stop = signals::watch().context("signals")?;
     let clock = Clock::now();
     let now = || {
         let micros = clock.elapsed().as_micros();
         Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     };
-    let pool = Pool::new((memory - large) / PAGE_OCTETS, PAGE_OCTETS);
-    let offload = match mode {
-        Mode::Plain => Offload::default(),
-        Mode::Offload => Offload {
-            checksum: true,
-            frame_octets_most: tap::FRAME_OCTETS_MOST,
-        },
-    };
     let mut seed = [0; 32];
     sys::random(&mut seed).context("random numbers")?;
-    let listens = settings.core.own.listens.clone();
+    let pool = Pool::new((memory - large) / PAGE_OCTETS, PAGE_OCTETS);
+    // Before the device: wrong words are told without it.
     let mut stack = Stack::new(settings, cli.mac.0, offload, pool, seed, now())?;
+    let tap = Tap::open(&cli.tap, mode, large)
+        .map_err(|error| anyhow!("TAP device {}: {}", cli.tap, reason(&error)))?;
+    let stop = signals::watch().context("signals")?;
     for listen in listens {
         eprintln!("listening on {listen}");
     }
     run(&mut stack, &tap, &stop, now)
+}
+
+/// What to do about it, where the system's words do not say.
+fn reason(error: &io::Error) -> String {
+    let advice = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "it takes access to /dev/net/tun, and CAP_NET_ADMIN or to be its owner"
+        }
+        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => "there is no /dev/net/tun",
+        Some(libc::EBUSY) => "somebody has it open",
+        Some(libc::EINVAL) => "there is one of that name that is no TAP device of one queue",
+        _ => return error.to_string(),
+    };
+    format!("{advice} ({error})")
 }
 
 fn run(
@@ -130,5 +161,7 @@ fn run(
 }
 
 const PAGE_OCTETS: usize = 2048;
+/// A reserve and a few segments; a TiB is more than any machine's.
+const MEMORY_KIB: RangeInclusive<usize> = 256..=1 << 30;
 /// So that what is received is answered before all of it is read.
 const FRAMES_PER_TURN: usize = 64;

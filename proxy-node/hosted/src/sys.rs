@@ -9,8 +9,11 @@ use std::time::Duration;
 pub(crate) fn make_tap(tun: &File, name: &str, offload: bool) -> io::Result<()> {
     // SAFETY: all zeroes is a legal ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    if name.len() >= request.ifr_name.len() || name.is_empty() {
-        return Err(io::Error::other("a name of 1 to 15 octets is wanted"));
+    let is_odd = |octet: u8| octet.is_ascii_whitespace() || b"/:%".contains(&octet);
+    if name.len() >= request.ifr_name.len() || name.is_empty() || name.bytes().any(is_odd) {
+        return Err(io::Error::other(
+            "its name must have 1 to 15 octets, and no blank, slash, colon or percent sign",
+        ));
     }
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *to = from.cast_signed();
