@@ -2,8 +2,9 @@
 //!
 //! Each gets one thread for a flow and large buffers, as its manual advises for relays.
 
-use super::line::{left_of, network};
+use super::line::{Line, TAP, own_addresses};
 use anyhow::Context;
+use clap::ValueEnum;
 use serde::Serialize;
 use std::fs;
 use std::process::Command;
@@ -11,16 +12,52 @@ use std::time::Duration;
 use synhop_lab::{Lab, LabError, Namespace, Process, ProcessBuilder, find_binary};
 
 /// One of the peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Relay {
     /// Nothing: the hosts in the middle route.
+    #[value(name = "routed")]
     None,
+    /// The node on Linux's sockets.
     SynhopNode,
+    /// The same on the way that the hosted engine has.
+    SynhopNodeBridged,
+    /// The node on its own TCP, on a TAP device with offloads.
+    Hosted,
     /// haproxy in TCP mode, with splice.
     HaproxySplice,
     /// haproxy in TCP mode, copying.
     HaproxyCopy,
+    /// socat.
     Socat,
+}
+
+/// What is asked of iperf3.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    pub(super) direction: Direction,
+    /// At once.
+    pub(super) flows: u8,
+    pub(super) seconds: u16,
+}
+
+/// Where the octets go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Direction {
+    /// From server to client.
+    #[default]
+    Download,
+    /// From client to server.
+    Upload,
+}
+
+impl std::fmt::Display for Direction {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Download => "from server to client",
+            Self::Upload => "from client to server",
+        })
+    }
 }
 
 /// How a relay is set up: figures mean little without it.
@@ -33,9 +70,11 @@ pub(super) struct Setup {
 }
 
 impl Relay {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::None,
         Self::SynhopNode,
+        Self::SynhopNodeBridged,
+        Self::Hosted,
         Self::HaproxySplice,
         Self::HaproxyCopy,
         Self::Socat,
@@ -45,38 +84,50 @@ impl Relay {
         match self {
             Self::None => "none (routed)",
             Self::SynhopNode => "synhop-node",
+            Self::SynhopNodeBridged => "synhop-node, bridged",
+            Self::Hosted => "hosted engine, GSO TAP",
             Self::HaproxySplice => "haproxy, splice",
             Self::HaproxyCopy => "haproxy, copy",
             Self::Socat => "socat",
         }
     }
 
-    /// The other programs are not always there.
-    pub(super) fn is_installed(self) -> bool {
-        let Some(program) = self.program() else {
-            return true;
-        };
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    /// Why it cannot run here: the other programs are not always there.
+    pub(super) fn missing(self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::SynhopNode | Self::SynhopNodeBridged => not_built("synhop-node"),
+            Self::Hosted => not_built("synhop-hosted"),
+            Self::HaproxySplice | Self::HaproxyCopy => not_installed("haproxy"),
+            Self::Socat => not_installed("socat"),
+        }
     }
 
-    const fn program(self) -> Option<&'static str> {
+    const fn line(self) -> Line {
         match self {
-            Self::None | Self::SynhopNode => None,
-            Self::HaproxySplice | Self::HaproxyCopy => Some("haproxy"),
-            Self::Socat => Some("socat"),
+            Self::None
+            | Self::SynhopNode
+            | Self::HaproxySplice
+            | Self::HaproxyCopy
+            | Self::Socat => Line::Veth,
+            Self::SynhopNodeBridged | Self::Hosted => Line::Bridge,
         }
     }
 
     pub(super) fn setup(self) -> Setup {
         let version = match self {
-            Self::None | Self::SynhopNode => String::new(),
+            Self::None | Self::SynhopNode | Self::SynhopNodeBridged | Self::Hosted => String::new(),
             Self::HaproxySplice | Self::HaproxyCopy => version(&["haproxy", "-v"]),
             Self::Socat => version(&["socat", "-V"]),
         };
         let settings = match self {
             Self::None => "IP forwarding, no relay",
             Self::SynhopNode => "as it comes: 1 thread, splice, pipes of 512 KiB",
+            Self::SynhopNodeBridged => "the same, its addresses on a bridge of both links",
+            Self::Hosted => {
+                "as it comes: 1 thread, --offload (vnet_hdr, TSO and checksums of the device), on \
+                 a TAP device in that bridge"
+            }
             Self::HaproxySplice => HAPROXY_SPLICE.summary,
             Self::HaproxyCopy => HAPROXY_COPY.summary,
             Self::Socat => "1 process a flow, -b 262144, nodelay",
@@ -91,8 +142,13 @@ impl Relay {
             let Some(command) = self.command(lab, number)? else {
                 continue;
             };
-            processes.push(ProcessBuilder::new(self.name(), command).start()?);
-            wait_for_listener(lab.node(number), self.port())?;
+            let process = ProcessBuilder::new(self.name(), command).start()?;
+            match self.port() {
+                Some(port) => wait_for_listener(lab.node(number), port)?,
+                // No socket of the kernel's shows it.
+                None => drop(process.wait_for_line("listening", START_BOUND)?),
+            }
+            processes.push(process);
         }
         Ok(processes)
     }
@@ -100,14 +156,15 @@ impl Relay {
     fn command(self, lab: &Lab, number: usize) -> anyhow::Result<Option<Command>> {
         let command = match self {
             Self::None => return Ok(None),
-            Self::SynhopNode => node_command(lab, number)?,
+            Self::SynhopNode | Self::SynhopNodeBridged => node_command(lab, number, self.line())?,
+            Self::Hosted => hosted_command(lab, number)?,
             Self::HaproxySplice => haproxy_command(lab, number, &HAPROXY_SPLICE)?,
             Self::HaproxyCopy => haproxy_command(lab, number, &HAPROXY_COPY)?,
             Self::Socat => {
                 let mut command = lab.node(number).command("socat");
-                let near = left_of(number);
+                let near = self.line().left_of(number);
                 let listen = format!("TCP-LISTEN:{PORT},bind={near},fork,reuseaddr,nodelay");
-                let next = format!("TCP:{}:{PORT},nodelay", left_of(number + 1));
+                let next = format!("TCP:{}:{PORT},nodelay", self.line().left_of(number + 1));
                 command.args(["-b", "262144", &listen, &next]);
                 command
             }
@@ -115,32 +172,40 @@ impl Relay {
         Ok(Some(command))
     }
 
-    const fn port(self) -> u16 {
+    /// Where the kernel listens for it.
+    const fn port(self) -> Option<u16> {
         match self {
-            Self::SynhopNode => NODE_PORT,
-            Self::None | Self::HaproxySplice | Self::HaproxyCopy | Self::Socat => PORT,
+            Self::SynhopNode | Self::SynhopNodeBridged => Some(NODE_PORT),
+            Self::None | Self::HaproxySplice | Self::HaproxyCopy | Self::Socat => Some(PORT),
+            Self::Hosted => None,
         }
     }
 
     /// The client's command.
-    pub(super) fn client(self, lab: &Lab, seconds: u16) -> Result<Command, LabError> {
+    pub(super) fn client(self, lab: &Lab, load: Load) -> Result<Command, LabError> {
         let client = lab.client();
-        let (entry, server) = (left_of(1), left_of(lab.nodes() + 1));
+        let (entry, server) = (self.line().left_of(1), self.line().left_of(lab.nodes() + 1));
+        let through = |entry: &str| {
+            let mut command = client.command(find_binary("synhop")?);
+            let proxy = format!("{entry}:{NODE_PORT}");
+            command.args(["run", "--proxy", &proxy, "--", "iperf3"]);
+            Ok::<_, LabError>(command)
+        };
         let (mut command, target) = match self {
             Self::None => (client.command("iperf3"), server),
-            Self::SynhopNode => {
-                let mut command = client.command(find_binary("synhop")?);
-                let proxy = format!("{entry}:{NODE_PORT}");
-                command.args(["run", "--proxy", &proxy, "--", "iperf3"]);
-                (command, server)
-            }
+            Self::SynhopNode | Self::SynhopNodeBridged => (through(&entry)?, server),
+            Self::Hosted => (through(&own_addresses(1)[0])?, server),
             Self::HaproxySplice | Self::HaproxyCopy | Self::Socat => {
                 (client.command("iperf3"), entry)
             }
         };
         command.args(["--client", &target, "--port", &PORT.to_string(), "--json"]);
-        // From server to client, as downloads go.
-        command.args(["--reverse", "--time", &seconds.to_string()]);
+        command.args(["--time", &load.seconds.to_string()]);
+        command.args(["--parallel", &load.flows.to_string()]);
+        match load.direction {
+            Direction::Download => drop(command.arg("--reverse")),
+            Direction::Upload => {}
+        }
         Ok(command)
     }
 }
@@ -165,15 +230,43 @@ fn version(command: &[&str]) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn node_command(lab: &Lab, number: usize) -> Result<Command, LabError> {
+fn not_built(program: &str) -> Option<String> {
+    find_binary(program).err().map(|_| "not built".to_owned())
+}
+
+fn not_installed(program: &str) -> Option<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    (!found).then(|| "not installed".to_owned())
+}
+
+fn node_command(lab: &Lab, number: usize, line: Line) -> Result<Command, LabError> {
     let mut command = lab.node(number).command(find_binary("synhop-node")?);
-    let (near, onward) = (network(number - 1), network(lab.nodes()));
-    command.args(["--listen", &format!("{}:{NODE_PORT}", left_of(number))]);
+    let (near, onward) = (line.network(number - 1), line.network(lab.nodes()));
+    let listen = format!("{}:{NODE_PORT}", line.left_of(number));
+    command.args(["--listen", &listen]);
     command.args(["--allow-from", &near, "--allow-to", &onward]);
     command.args(["--trust", &near]).env("NO_COLOR", "1");
     if number < lab.nodes() {
-        let next = format!("{}:{NODE_PORT}", left_of(number + 1));
+        let next = format!("{}:{NODE_PORT}", line.left_of(number + 1));
         command.args(["--via", &next]);
+    }
+    Ok(command)
+}
+
+fn hosted_command(lab: &Lab, number: usize) -> Result<Command, LabError> {
+    let mut command = lab.node(number).command(find_binary("synhop-hosted")?);
+    let line = Line::Bridge;
+    let (near, onward) = (line.network(number - 1), line.network(lab.nodes()));
+    command.args(["--tap", TAP, "--offload"]);
+    command.args(["--mac", &format!("02:53:48:fe:00:{number:02x}")]);
+    command.args(own_addresses(number).map(|address| format!("addr={address}/29")));
+    command.arg(format!("listen={NODE_PORT}"));
+    command.arg(format!("allow-from={near}"));
+    command.arg(format!("trust={near}"));
+    command.arg(format!("allow-to={onward}"));
+    if number < lab.nodes() {
+        command.arg(format!("via={}:{NODE_PORT}", own_addresses(number + 1)[0]));
     }
     Ok(command)
 }
@@ -209,8 +302,8 @@ fn haproxy_command(lab: &Lab, number: usize, setup: &Haproxy) -> anyhow::Result<
          listen relay\n  bind {}:{PORT}\n  server next {}:{PORT}\n",
         setup.global,
         setup.defaults,
-        left_of(number),
-        left_of(number + 1),
+        Line::Veth.left_of(number),
+        Line::Veth.left_of(number + 1),
     );
     fs::write(&path, text).context("configure haproxy")?;
     let mut command = lab.node(number).command("haproxy");
