@@ -57,15 +57,16 @@ impl Neighbours {
 
     /// A neighbour said where it is, asked or by asking us something. Returns the frames that waited
     /// for that.
-    pub(crate) fn learn(&mut self, ip: IpAddr, mac: EthernetAddress, now: Instant) -> Vec<Frame> {
+    pub(crate) fn learn(&mut self, ip: IpAddr, mac: EthernetAddress, now: Instant) -> VecDeque<Frame> {
         if !mac.is_unicast() {
-            return Vec::new();
+            return VecDeque::new();
         }
         let entry = self.entry(ip, now);
         entry.mac = Some(mac);
         entry.at = now;
         entry.asked = 0;
-        entry.waiting.drain(..).collect()
+        // With its memory: there may be many neighbours, and they are kept for long.
+        core::mem::take(&mut entry.waiting)
     }
 
     /// Asks again what was not answered, forgets what has not been confirmed for long. Returns whom

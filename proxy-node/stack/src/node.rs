@@ -40,7 +40,8 @@ struct Flow {
     downstream: Option<ConnId>,
     /// Whether the downstream SYN carries the option.
     asks: bool,
-    relays: bool,
+    /// When its relay is looked at next: its key in `idle`. `None` if it does not relay.
+    watched_at: Option<Instant>,
 }
 
 /// Whether a relay still moves.
@@ -195,7 +196,7 @@ impl Shell {
             return;
         };
         if let Some(flow) = self.flows.get_mut(&id) {
-            *flow = Flow::default();
+            (flow.upstream, flow.downstream) = (None, None);
         }
         let how = match end.broken {
             None => RelayEnd::Closed,
@@ -243,6 +244,10 @@ impl Shell {
                 if let Some(flow) = report.flow.and_then(|id| self.flows.remove(&id)) {
                     self.abort(flow.upstream, engine);
                     self.abort(flow.downstream, engine);
+                    // Not left for later: flows may come and go a thousand times till then.
+                    if let (Some(at), Some(id)) = (flow.watched_at, report.flow) {
+                        self.idle.remove(&(at, id));
+                    }
                 }
                 self.say(line(&report));
             }
@@ -288,13 +293,14 @@ impl Shell {
             _ => false,
         };
         if joined {
-            flow.relays = true;
+            let at = now + timeout / WATCHES;
+            flow.watched_at = Some(at);
             let watch = Watch {
                 timeout,
                 octets: 0,
                 moved_at: now,
             };
-            self.idle.insert((now + timeout / WATCHES, id), watch);
+            self.idle.insert((at, id), watch);
             return;
         }
         let end = if flow.upstream.is_none() {
@@ -337,9 +343,10 @@ impl Shell {
                 return;
             }
             let mut watch = entry.remove();
-            let Some(flow) = self.flows.get(&id).filter(|flow| flow.relays) else {
+            let Some(flow) = self.flows.get_mut(&id) else {
                 continue;
             };
+            flow.watched_at = None;
             let legs = [flow.upstream, flow.downstream].into_iter().flatten();
             let octets = legs.filter_map(|leg| engine.passed_octets(leg)).sum();
             if octets != watch.octets {
@@ -350,7 +357,11 @@ impl Shell {
                 self.perform_all(engine, now);
                 continue;
             }
-            self.idle.insert((now + watch.timeout / WATCHES, id), watch);
+            let at = now + watch.timeout / WATCHES;
+            if let Some(flow) = self.flows.get_mut(&id) {
+                flow.watched_at = Some(at);
+                self.idle.insert((at, id), watch);
+            }
         }
     }
 
