@@ -5,8 +5,8 @@
 
 use alloc::collections::VecDeque;
 
-/// Octets that wait at most: some 50 lines.
-const OCTETS_MOST: usize = 16 * 1024;
+/// Octets that may wait: some 25 lines.
+const OCTETS_MOST: usize = 8 * 1024;
 
 /// Octets that are written at a time, between two looks at the device.
 const CHUNK: usize = 8;
@@ -15,22 +15,17 @@ const CHUNK: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     octets: VecDeque<u8>,
-    lost: u64,
 }
 
 impl Journal {
-    /// Adds a line. If there is no room, it is lost, and counted.
+    /// Adds a line.
     pub(crate) fn add(&mut self, line: &str) {
-        if self.octets.len() + line.len() < OCTETS_MOST {
-            self.octets.extend(line.bytes().chain([b'\n']));
-        } else {
-            self.lost += 1;
-        }
+        self.octets.extend(line.bytes().chain([b'\n']));
     }
 
     /// Whether so much waits that it is to be written even while frames come.
-    pub(crate) fn is_pressing(&self) -> bool {
-        self.octets.len() >= OCTETS_MOST / 2
+    pub(crate) fn is_full(&self) -> bool {
+        self.octets.len() > OCTETS_MOST
     }
 
     /// Whether nothing waits.
@@ -53,11 +48,6 @@ impl Journal {
             self.write_some(&mut write);
         }
     }
-
-    /// How many lines were lost since this was asked last.
-    pub(crate) fn take_lost(&mut self) -> u64 {
-        core::mem::take(&mut self.lost)
-    }
 }
 
 #[cfg(test)]
@@ -77,22 +67,20 @@ mod tests {
             }
         }
         journal.write_all(|octets| seen.extend_from_slice(octets));
-        assert_eq!((seen, journal.take_lost()), (expected, 0));
+        assert_eq!(seen, expected);
     }
 
     #[test]
-    fn what_does_not_fit_is_counted() {
+    fn it_says_when_it_is_full() {
         let mut journal = Journal::default();
+        let line = "x".repeat(OCTETS_MOST - 1);
+        journal.add(&line);
+        assert!(!journal.is_full());
+        journal.add("");
+        assert!(journal.is_full());
+        journal.write_some(|_| ());
+        assert!(!journal.is_full() && !journal.is_empty());
+        journal.write_all(|_| ());
         assert!(journal.is_empty());
-        let line = "x".repeat(1000);
-        for _ in 0..100 {
-            journal.add(&line);
-        }
-        assert!(journal.is_pressing());
-        assert_eq!(journal.take_lost(), 100 - 16);
-        assert_eq!(journal.take_lost(), 0);
-        let mut written = 0;
-        journal.write_all(|octets| written += octets.len());
-        assert_eq!(written, 16 * 1001);
     }
 }

@@ -23,6 +23,7 @@ mod command_line;
 mod console;
 mod cpu;
 mod fault;
+mod flow_log;
 mod journal;
 mod mem_functions;
 mod memory;

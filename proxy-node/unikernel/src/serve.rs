@@ -1,6 +1,7 @@
 //! The loop that every host drives the node with.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 
 use synhop_stack::{Frame, Instant, Pool, Settings, SettingsError, Stack};
@@ -8,6 +9,7 @@ use synhop_stack::{Frame, Instant, Pool, Settings, SettingsError, Stack};
 use crate::boot::Boot;
 use crate::console::{self, line};
 use crate::fault;
+use crate::flow_log::{FlowLog, Line};
 use crate::journal::Journal;
 use crate::memory;
 use crate::platform::Platform;
@@ -109,6 +111,7 @@ fn run(platform: &mut impl Platform, mut stack: Box<Stack>) -> Outcome {
     let pool = stack.pool().clone();
     let mut kept = None;
     let mut journal = Journal::default();
+    let mut log = FlowLog::new(platform.now());
     let mut rounds: u32 = 0;
     // The first frame after a silence goes on at once; the more follow, the more at a time.
     let mut batch = 1;
@@ -127,19 +130,26 @@ fn run(platform: &mut impl Platform, mut stack: Box<Stack>) -> Outcome {
         stack.tick(now);
         let sent = send_all(platform, &mut stack, &mut kept, now);
         while let Some(text) = stack.next_line() {
+            match log.admit(now) {
+                Line::Write { left_out: 0 } => {}
+                Line::Write { left_out } => {
+                    journal.add(&format!("synhop: {left_out} lines left out"));
+                }
+                Line::Omit => continue,
+            }
             journal.add(&text);
         }
-        if journal.is_pressing() {
+        while journal.is_full() {
             journal.write_some(console::write);
         }
         rounds = rounds.wrapping_add(1);
         let look = came == 0 || rounds.is_multiple_of(LOOK_EVERY);
         if look && platform.stop_asked() {
-            finish(&mut journal);
+            journal.write_all(console::write);
             line!("synhop: asked to stop");
             stack.stop(now);
         } else if look && platform.status_asked() {
-            finish(&mut journal);
+            journal.write_all(console::write);
             report(platform, &stack);
         } else if came == 0 && sent == Sent::All {
             if journal.is_empty() {
@@ -149,19 +159,10 @@ fn run(platform: &mut impl Platform, mut stack: Box<Stack>) -> Outcome {
             }
         }
     }
-    finish(&mut journal);
+    journal.write_all(console::write);
     report(platform, &stack);
     line!("synhop: stopped");
     Outcome::Done
-}
-
-/// Writes what waits, before something else is written.
-fn finish(journal: &mut Journal) {
-    journal.write_all(console::write);
-    match journal.take_lost() {
-        0 => {}
-        lost => line!("synhop: {lost} lines were lost: the console is slower than the flows end"),
-    }
 }
 
 /// Tells how things are.
