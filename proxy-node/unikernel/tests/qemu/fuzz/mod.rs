@@ -214,8 +214,8 @@ fn a_million_forged_segments_do_nothing_bad() {
             begin.elapsed()
         );
     }
-    let last = range.status();
-    let came = last.received - first.received + last.dropped - first.dropped;
+    let end = range.status();
+    let came = end.received - first.received + end.dropped - first.dropped;
     println!(
         "{} forged, {} sent in all, {came} came, {} SYNs and {} SYN-ACKs of its answered, {} KiB of heap at least",
         range.forged,
@@ -225,7 +225,7 @@ fn a_million_forged_segments_do_nothing_bad() {
         least.heap_kib
     );
     let others = range.sent - range.forged;
-    assert!(came - others >= FORGED, "{last:?}");
+    assert!(came - others >= FORGED, "{end:?}");
     assert!(range.forger.syns_answered > 1000 && range.forger.syn_acks_answered > 1000);
 
     let quiet = range.end_flows();
