@@ -13,7 +13,7 @@ static PORTS: AtomicU8 = AtomicU8::new(0);
 const DEBUG: u8 = 1;
 const SERIAL: u8 = 2;
 
-/// A ring beside the ports; null: none.
+/// A ring in place of the ports; null: none.
 static RING: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Spins at most this often for room in the serial port.
@@ -64,8 +64,9 @@ pub(crate) fn read() -> Option<u8> {
     there.then(|| cpu::in8(Port::SerialData))
 }
 
-/// Adds a ring: from now on text goes there too.
+/// From now on text goes to this ring and to no port: each octet to a port ends in the hypervisor.
 pub(crate) fn set_ring(ring: Ring) {
+    PORTS.store(0, Ordering::Relaxed);
     RING.store(ring as *mut (), Ordering::Relaxed);
 }
 

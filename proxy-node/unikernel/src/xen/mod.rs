@@ -226,6 +226,7 @@ impl Platform for Guest {
     }
 
     fn wait(&mut self, deadline: Option<Instant>) {
+        let console = console::waiting();
         if self.store.has_message() || !self.link.may_sleep() {
             return;
         }
@@ -234,14 +235,23 @@ impl Platform for Guest {
             let left = u64::try_from(left).unwrap_or(u64::MAX);
             info::system_nanos().saturating_add(left)
         });
-        let store = self.store.port();
-        match self.link.port() {
-            Some(port) => info::sleep(&[store, port], until),
-            None => info::sleep(&[store], until),
+        // At most three ports, of which there is always the first.
+        let mut ports = [self.store.port(); 3];
+        let mut count = 1;
+        for (place, port) in ports
+            .iter_mut()
+            .skip(1)
+            .zip(self.link.port().into_iter().chain(console))
+        {
+            *place = port;
+            count += 1;
         }
+        info::sleep(ports.get(..count).unwrap_or_default(), until);
     }
 
     fn stop_asked(&mut self) -> bool {
+        // `wait` may not be called for long.
+        let _rest = console::waiting();
         self.handle_events();
         self.stop
     }
