@@ -30,6 +30,11 @@ class Files(http.server.SimpleHTTPRequestHandler):
         self.end_headers()
 
 
+class Server(http.server.ThreadingHTTPServer):
+    # Many clients come at once; those that do not fit would try again a second later.
+    request_queue_size = 256
+
+
 if __name__ == "__main__":
     os.chdir(sys.argv[3])
-    http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Files).serve_forever()
+    Server((sys.argv[1], int(sys.argv[2])), Files).serve_forever()

@@ -1,5 +1,6 @@
 """The host's end of the wire: Ethernet frames as datagrams, and a few peers that speak over it."""
 
+import collections
 import fcntl
 import os
 import select
@@ -130,28 +131,37 @@ class Wire:
                     return "open"
         return "silent"
 
-    def join_tap(self, name):
-        """Hands every frame on between the wire and a TAP device of this network namespace."""
+    def join_tap(self, name, delay):
+        """Hands every frame on between the wire and a TAP device of this network namespace; those
+        towards the machine after `delay` seconds."""
         tap = os.open("/dev/net/tun", os.O_RDWR)
         fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH", name.encode(), IFF_TAP | IFF_NO_PI))
         self.stop, stopped = os.pipe()
+        late = collections.deque()
 
         def pump():
             while True:
-                ready, _, _ = select.select([tap, self.wire, self.stop], [], [])
+                left = late[0][0] - time.monotonic() if late else None
+                ready, _, _ = select.select([tap, self.wire, self.stop], [], [], left and max(0, left))
                 if self.stop in ready:
                     os.close(tap)
                     return
                 if tap in ready:
-                    self.send(os.read(tap, 65536))
+                    late.append((time.monotonic() + delay, os.read(tap, 65536)))
                 if self.wire in ready:
                     os.write(tap, self.wire.recv(65536))
+                while late and late[0][0] <= time.monotonic():
+                    self.send(late.popleft()[1])
 
         self.pump = (threading.Thread(target=pump, daemon=True), stopped)
         self.pump[0].start()
 
-    def end(self):
+    def leave_tap(self):
+        """Ends what `join_tap` began."""
         if self.pump:
             thread, stopped = self.pump
+            self.pump = None
             os.write(stopped, b"x")
             thread.join(5)
+            os.close(self.stop)
+            os.close(stopped)
