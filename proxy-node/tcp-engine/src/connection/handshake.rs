@@ -93,6 +93,8 @@ impl Connection {
         if half.retries > 0 {
             connection.rtt.handshake_was_lossy();
             connection.cubic.handshake_was_lossy();
+        } else if half.asked_again {
+            connection.rtt.handshake_was_lossy();
         } else {
             connection.rtt.sample(now.since(half.sent_at));
         }
@@ -141,6 +143,8 @@ pub(crate) struct HalfOpen {
     /// What the SYN's option said, for who is told of the connection.
     pub option: Result<Option<SynOption>, OptionError>,
     retries: u32,
+    /// Whether the client asked again: its ACK may be for either answer.
+    asked_again: bool,
     sent_at: Instant,
     challenged_at: Option<Instant>,
     /// When the SYN-ACK goes again.
@@ -184,6 +188,7 @@ impl HalfOpen {
             reply,
             option,
             retries: 0,
+            asked_again: false,
             sent_at: birth.now,
             challenged_at: None,
             due_at: birth.now + FIRST_TIMEOUT,
@@ -241,6 +246,11 @@ impl HalfOpen {
             return HalfOpenStep::Stays;
         }
         HalfOpenStep::Challenge
+    }
+
+    /// The client's SYN came again, and the answer goes again.
+    pub(crate) const fn note_again(&mut self) {
+        self.asked_again = true;
     }
 
     /// The timer ran out: `false` when it has done so too often.

@@ -159,6 +159,7 @@ impl Engine {
         match half.on_segment(&segment, now) {
             HalfOpenStep::Stays => {}
             HalfOpenStep::Again => {
+                half.note_again();
                 let syn_ack = half.syn_ack(self.config.kind, &self.config, now);
                 self.answer(syn_ack);
             }
