@@ -57,7 +57,12 @@ impl Neighbours {
 
     /// A neighbour said where it is, asked or by asking us something. Returns the frames that waited
     /// for that.
-    pub(crate) fn learn(&mut self, ip: IpAddr, mac: EthernetAddress, now: Instant) -> VecDeque<Frame> {
+    pub(crate) fn learn(
+        &mut self,
+        ip: IpAddr,
+        mac: EthernetAddress,
+        now: Instant,
+    ) -> VecDeque<Frame> {
         if !mac.is_unicast() {
             return VecDeque::new();
         }
