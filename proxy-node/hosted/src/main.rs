@@ -31,7 +31,7 @@ struct Cli {
     #[arg(long)]
     offload: bool,
     /// Memory for frames, in KiB; with --offload half of it for large ones.
-    #[arg(long, default_value_t = 16_384, value_name = "KIB", value_parser = memory)]
+    #[arg(long, default_value_t = 131_072, value_name = "KIB", value_parser = memory)]
     memory: usize,
     /// The node: addr=10.0.0.2/24 allow-from=10.0.0.0/8 allow-to=any ...
     #[arg(required = true, value_name = "KEY=VALUE")]
