@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::ops::Range;
 
@@ -15,6 +15,8 @@ pub struct Pool(Rc<Stock>);
 
 struct Stock {
     free: RefCell<Vec<Box<[u8]>>>,
+    /// What copies of pages take that are still there, octets.
+    copied: Cell<usize>,
     page_octets: usize,
     total: usize,
 }
@@ -25,6 +27,7 @@ impl Pool {
         let free = (0..pages).map(|_| alloc::vec![0; page_octets].into_boxed_slice());
         Self(Rc::new(Stock {
             free: RefCell::new(free.collect()),
+            copied: Cell::new(0),
             page_octets,
             total: pages,
         }))
@@ -36,7 +39,7 @@ impl Pool {
         let stock = Rc::clone(&self.0);
         Some(Page(Buffer {
             octets,
-            home: Some(stock),
+            home: Home::Page(stock),
         }))
     }
 
@@ -91,15 +94,43 @@ impl Page {
 /// The octets of a page or of a copy. A page goes home when the last reference goes.
 struct Buffer {
     octets: Box<[u8]>,
-    home: Option<Rc<Stock>>,
+    home: Home,
+}
+
+/// Where octets come from.
+enum Home {
+    /// They are a page of this stock.
+    Page(Rc<Stock>),
+    /// They are a copy of a part of such a page, which that stock counts.
+    Copy(Rc<Stock>),
+    /// They were made outside.
+    Elsewhere,
+}
+
+impl Stock {
+    /// Whether one more copy of so many octets may be made; it is counted then.
+    fn admit_copy(&self, octets: usize) -> bool {
+        let copied = self.copied.get() + octets + COPY_OVERHEAD;
+        let admitted = copied <= self.total * self.page_octets / COPIED_SHARE;
+        if admitted {
+            self.copied.set(copied);
+        }
+        admitted
+    }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(home) = &self.home {
-            home.free
+        match &self.home {
+            Home::Page(stock) => stock
+                .free
                 .borrow_mut()
-                .push(core::mem::take(&mut self.octets));
+                .push(core::mem::take(&mut self.octets)),
+            Home::Copy(stock) => {
+                let octets = self.octets.len() + COPY_OVERHEAD;
+                stock.copied.set(stock.copied.get().saturating_sub(octets));
+            }
+            Home::Elsewhere => {}
         }
     }
 }
@@ -108,7 +139,7 @@ impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Buffer")
             .field("octets", &self.octets.len())
-            .field("pooled", &self.home.is_some())
+            .field("pooled", &matches!(self.home, Home::Page(_)))
             .finish()
     }
 }
@@ -128,7 +159,7 @@ impl Octets {
             end: octets.len(),
             buffer: Rc::new(Buffer {
                 octets: octets.into(),
-                home: None,
+                home: Home::Elsewhere,
             }),
             start: 0,
         }
@@ -173,7 +204,7 @@ impl Octets {
 
     /// Whether a page of a pool is kept from going home.
     pub fn holds_page(&self) -> bool {
-        self.buffer.home.is_some()
+        matches!(self.buffer.home, Home::Page(_))
     }
 }
 
@@ -244,6 +275,26 @@ impl Payload {
         }
     }
 
+    /// Puts a copy in the place of pages, so that they go home. Not if the pool has as many copies out
+    /// as it may: copies of an octet each would fill all memory, where pages only fill the pool.
+    pub(crate) fn leave_pages(&mut self) {
+        let stock = self.parts.iter().find_map(|part| match &part.buffer.home {
+            Home::Page(stock) => Some(Rc::clone(stock)),
+            Home::Copy(_) | Home::Elsewhere => None,
+        });
+        let Some(stock) = stock.filter(|stock| stock.admit_copy(self.len)) else {
+            return;
+        };
+        let octets = self.to_vec().into_boxed_slice();
+        let end = octets.len();
+        let home = Home::Copy(stock);
+        *self = Self::from(Octets {
+            buffer: Rc::new(Buffer { octets, home }),
+            start: 0,
+            end,
+        });
+    }
+
     /// A copy in one piece, for tests and for what must be contiguous.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut all = Vec::with_capacity(self.len);
@@ -271,9 +322,30 @@ impl IntoIterator for Payload {
     }
 }
 
+/// What a copy takes beside its octets: two allocations, and its place in a queue.
+const COPY_OVERHEAD: usize = 192;
+/// Copies may take one octet in this many of the pool's.
+const COPIED_SHARE: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copies_are_bounded() {
+        let pool = Pool::new(16, 2048);
+        let mut kept = Vec::new();
+        for _ in 0..16 {
+            let page = pool.take().expect("not all are kept");
+            let mut payload = Payload::from(page.freeze(0..1));
+            payload.leave_pages();
+            kept.push(payload);
+        }
+        // 2048 octets of copies: ten, and six that kept their pages.
+        assert_eq!(pool.free(), 10);
+        kept.clear();
+        assert_eq!((pool.free(), pool.0.copied.get()), (16, 0));
+    }
 
     #[test]
     fn a_page_goes_home_with_its_last_reference() {

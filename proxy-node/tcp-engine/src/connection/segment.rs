@@ -245,10 +245,8 @@ pub(crate) fn may_challenge(challenged_at: &mut Option<Instant>, now: Instant) -
 
 /// A few octets do not keep a page from its pool.
 fn copy_break(payload: &mut crate::pool::Payload) {
-    let holds = payload.parts().iter().any(crate::pool::Octets::holds_page);
-    if holds && payload.len() <= COPY_UP_TO {
-        let copy = crate::pool::Octets::copy_of(&payload.to_vec());
-        *payload = copy.into();
+    if payload.len() <= COPY_UP_TO {
+        payload.leave_pages();
     }
 }
 

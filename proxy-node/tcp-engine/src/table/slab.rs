@@ -79,14 +79,13 @@ impl<T> Slab<T> {
         let index = if let Some(index) = self.free.pop() {
             index
         } else {
-            {
-                let index = u32::try_from(self.slots.len()).ok()?;
-                self.slots.push(Slot {
-                    generation: 0,
-                    value: None,
-                });
-                index
-            }
+            let index = u32::try_from(self.slots.len()).ok()?;
+            self.grow();
+            self.slots.push(Slot {
+                generation: 0,
+                value: None,
+            });
+            index
         };
         let slot = self.slots.get_mut(index as usize)?;
         slot.value = Some(value);
@@ -96,6 +95,15 @@ impl<T> Slab<T> {
             generation: slot.generation,
             of: PhantomData,
         })
+    }
+
+    /// Makes room for one more: twice as many as there are, but never for more than there may be.
+    fn grow(&mut self) {
+        let len = self.slots.len();
+        if len == self.slots.capacity() {
+            let more = len.max(4).min(self.capacity - len);
+            self.slots.reserve_exact(more);
+        }
     }
 
     pub(crate) fn get(&self, id: Id<T>) -> Option<&T> {
