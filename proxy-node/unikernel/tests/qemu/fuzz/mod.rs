@@ -97,7 +97,8 @@ impl Range {
         self.wait_for(self.pings);
     }
 
-    /// Ends what connections there are, until the node has no flow left.
+    /// Ends what connections there are, until the node has few flows left: of some neither the forger
+    /// nor the node knows the right number, and they end by their timeouts.
     fn end_flows(&mut self) -> Status {
         let begin = Instant::now();
         loop {
@@ -111,7 +112,7 @@ impl Range {
                 }
             }
             let status = self.status();
-            if status.flows == 0 {
+            if status.flows <= status.flows_most / 4 {
                 return status;
             }
             assert!(
@@ -184,7 +185,7 @@ fn a_million_forged_segments_do_nothing_bad() {
     let seed = seed.unwrap_or(1);
     println!("seed {seed} (SYNHOP_SEED=N for another)");
     let name = "a_million_forged_segments_do_nothing_bad";
-    let Some(machine) = Machine::start(name, "6M", WORDS) else {
+    let Some(machine) = Machine::start(name, "4M", WORDS) else {
         return;
     };
     machine.ask(&arp_request(), is_arp_reply);
@@ -229,7 +230,7 @@ fn a_million_forged_segments_do_nothing_bad() {
     assert!(range.forger.syns_answered > 1000 && range.forger.syn_acks_answered > 1000);
 
     let quiet = range.end_flows();
-    println!("without flows: {quiet:?}, at first: {first:?}");
+    println!("most flows ended: {quiet:?}, at first: {first:?}");
     range.ping();
     range.wait_for(range.pings);
     let (syn, is_understood) = handshake();
@@ -243,4 +244,6 @@ fn a_million_forged_segments_do_nothing_bad() {
         assert!(!console.contains(bad), "{bad}");
     }
     assert!(console.ends_with("synhop: stopped\n"));
+    let report = console.lines().rev().nth(1).and_then(read_status);
+    assert_eq!(report.map(|report| report.flows), Some(0), "at its end");
 }
