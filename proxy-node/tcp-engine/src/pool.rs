@@ -63,6 +63,7 @@ impl fmt::Debug for Stock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stock")
             .field("free", &self.free.borrow().len())
+            .field("copied", &self.copied)
             .field("total", &self.total)
             .field("page_octets", &self.page_octets)
             .finish()
