@@ -141,9 +141,8 @@ pub(crate) struct Guest {
 impl Guest {
     /// Says what this guest understands. A toolstack that does not allow it asks all the same.
     fn announce(&mut self) {
-        for feature in ["control/feature-poweroff", "control/feature-reboot"] {
-            let _not_allowed = self.store.write(feature, "1");
-        }
+        let features = [("feature-poweroff", 1), ("feature-reboot", 1)];
+        let _not_allowed = self.store.write_all("control", &features);
     }
 
     /// Waits until there is an interface and it is connected.

@@ -106,10 +106,32 @@ impl Store {
     /// The value of `path` as a number; 0 where there is none, which is how features are told.
     pub(super) fn number(&mut self, path: &str) -> Result<u32, StoreError> {
         match self.read(path) {
-            Ok(value) => Ok(value.trim().parse().unwrap_or(0)),
+            Ok(value) => Ok(number(Some(&value))),
             Err(StoreError::Missing) => Ok(0),
             Err(error) => Err(error),
         }
+    }
+
+    /// The values of all of these below `folder`, in their order, without waiting in between; `None`
+    /// where there is none.
+    pub(super) fn read_all<const N: usize>(
+        &mut self,
+        folder: &str,
+        keys: [&str; N],
+    ) -> Result<[Option<String>; N], StoreError> {
+        let mut ids = Vec::with_capacity(N);
+        for key in keys {
+            ids.push(self.ask(Kind::Read, &[folder, "/", key, "\0"])?);
+        }
+        let mut values = [const { None }; N];
+        for (id, value) in ids.into_iter().zip(&mut values) {
+            *value = match self.answer(Kind::Read, id) {
+                Ok(octets) => Some(text(octets)?),
+                Err(StoreError::Missing) => None,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(values)
     }
 
     /// Sets `path`.
@@ -329,6 +351,13 @@ impl Store {
             .word(offset)
             .store(from.wrapping_add(octets), Ordering::Release);
     }
+}
+
+/// A value as a number; 0 where there is none, which is how features are told.
+pub(super) fn number(value: Option<&String>) -> u32 {
+    value
+        .and_then(|value| value.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 /// What is left of the time that an answer may take.

@@ -17,15 +17,13 @@ use super::super::info;
 use super::super::page::SharedPage;
 use super::super::ring::{Notify, Ring};
 use super::super::store::{Store, StoreError};
+use super::back::{Back, INTERFACES, Interface};
 use super::rx::Rx;
 use super::tx::Tx;
 use super::{Buffers, SLOTS_A_FRAME_MOST};
 
 /// Token of the watches that concern the interface.
 pub(crate) const TOKEN: &str = "net";
-
-/// Where the toolstack lists interfaces.
-const INTERFACES: &str = "device/vif";
 
 /// States of either end (public/io/xenbus.h).
 mod state {
@@ -74,16 +72,6 @@ impl From<GrantError> for LinkError {
     fn from(error: GrantError) -> Self {
         Self::Grant(error)
     }
-}
-
-/// An interface as the store describes it.
-#[derive(Debug)]
-struct Interface {
-    /// Its own folder.
-    path: String,
-    /// The back's folder.
-    back: String,
-    domain: u16,
 }
 
 #[derive(Debug)]
@@ -238,18 +226,18 @@ impl Link {
     }
 
     fn try_connect(&mut self, grants: &Grants, store: &mut Store) -> Result<(), LinkError> {
-        let Some(interface) = find(store)? else {
+        let Some(interface) = Interface::find(store)? else {
             return Ok(());
         };
         self.watch(&interface, store)?;
-        let back = store.number(&format!("{}/state", interface.back))?;
-        let front_path = format!("{}/state", interface.path);
-        if back == state::INIT_WAIT {
-            return self.connect(interface, grants, store);
+        let back = Back::read(&interface.back, store)?;
+        if back.state == state::INIT_WAIT {
+            return self.connect(interface, &back, grants, store);
         }
         // A back that starts anew waits for a front that does so too.
-        let online = store.number(&format!("{}/online", interface.back))? != 0;
-        if online && back == state::CLOSED && store.number(&front_path)? == state::CLOSED {
+        let front_path = format!("{}/state", interface.path);
+        if back.online && back.state == state::CLOSED && store.number(&front_path)? == state::CLOSED
+        {
             store.write(&front_path, number(state::INITIALISING).as_str())?;
         }
         Ok(())
@@ -273,17 +261,17 @@ impl Link {
     fn connect(
         &mut self,
         interface: Interface,
+        back: &Back,
         grants: &Grants,
         store: &mut Store,
     ) -> Result<(), LinkError> {
         let path = &interface.path;
-        if store.number(&format!("{}/feature-rx-copy", interface.back))? == 0 {
+        if !back.copies {
             return Err(LinkError::Back);
         }
         if self.mac.is_none() {
-            let mac = store.read(&format!("{path}/mac"))?;
-            self.mac = Some(parse_mac(&mac).ok_or(LinkError::Back)?);
-            self.offload = offload(&interface.back, store, self.tx_buffers.len())?;
+            self.mac = Some(interface.mac.ok_or(LinkError::Back)?);
+            self.offload = back.offload(self.tx_buffers.len());
         }
         let domain = interface.domain;
         let (tx, rx) = (Ring::new(self.tx_ring.0), Ring::new(self.rx_ring.0));
@@ -321,42 +309,6 @@ impl Link {
     }
 }
 
-/// The first interface that the toolstack lists, if all that describes it is there.
-fn find(store: &mut Store) -> Result<Option<Interface>, LinkError> {
-    let Some(name) = store.first_child(INTERFACES)? else {
-        return Ok(None);
-    };
-    let path = format!("{INTERFACES}/{name}");
-    let back = match store.read(&format!("{path}/backend")) {
-        Ok(back) => back,
-        Err(StoreError::Missing) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let domain = store.number(&format!("{path}/backend-id"))?;
-    let domain = u16::try_from(domain).map_err(|_| LinkError::Back)?;
-    Ok(Some(Interface { path, back, domain }))
-}
-
-/// What the back finishes, if it does so for both IP versions.
-fn offload(back: &str, store: &mut Store, buffers: usize) -> Result<Offload, StoreError> {
-    let mut has = |feature: &str| -> Result<bool, StoreError> {
-        Ok(store.number(&format!("{back}/feature-{feature}"))? != 0)
-    };
-    let checksum = !has("no-csum-offload")? && has("ipv6-csum-offload")?;
-    let cuts = checksum && has("sg")? && has("gso-tcpv4")? && has("gso-tcpv6")?;
-    // Half of the buffers, so that one frame is filled while another one is on the way, and no more
-    // than an IP packet holds beside its headers.
-    let most = (buffers / 2).min(15) * super::PAGE_OCTETS;
-    Ok(Offload {
-        checksum,
-        frame_octets_most: if cuts {
-            u32::try_from(most).unwrap_or(0)
-        } else {
-            0
-        },
-    })
-}
-
 fn number(value: u32) -> String {
     format!("{value}")
 }
@@ -366,34 +318,5 @@ fn notify(port: u32, wanted: Notify) {
         // A port that cannot be signalled is one whose back is going; its state will tell.
         Notify::Yes => drop(hypercall::notify(port)),
         Notify::No => {}
-    }
-}
-
-/// Six octets in hexadecimal, with colons.
-fn parse_mac(text: &str) -> Option<[u8; 6]> {
-    let mut mac = [0; 6];
-    let mut parts = text.trim().split(':');
-    for octet in &mut mac {
-        *octet = u8::from_str_radix(parts.next()?, 16).ok()?;
-    }
-    parts.next().is_none().then_some(mac)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_mac;
-
-    #[test]
-    fn a_mac_has_six_octets() {
-        let mac = [0, 0x16, 0x3e, 1, 2, 0xff];
-        assert_eq!(parse_mac("00:16:3e:01:02:ff"), Some(mac));
-        for wrong in [
-            "",
-            "00:16:3e:01:02",
-            "00:16:3e:01:02:ff:00",
-            "00:16:3e:01:02:fg",
-        ] {
-            assert_eq!(parse_mac(wrong), None, "{wrong}");
-        }
     }
 }

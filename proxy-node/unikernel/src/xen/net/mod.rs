@@ -4,6 +4,7 @@
 //! life of the connection. The back sees nothing but those, no grant changes while frames flow, and
 //! a frame of 60 octets does not keep 4 KiB from the pool.
 
+mod back;
 mod link;
 mod rx;
 mod tx;
