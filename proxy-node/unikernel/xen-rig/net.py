@@ -11,6 +11,8 @@ import time
 
 MAC = bytes.fromhex("0242ac0000fe")
 ADDRESS = socket.inet_aton("10.0.0.254")
+# Where the flows of `first_syn` are to go, at ADDRESS.
+FLOW_PORT = 8080
 BROADCAST = b"\xff" * 6
 ARP, IPV4 = 0x0806, 0x0800
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
@@ -130,6 +132,24 @@ class Wire:
                         self.send(ethernet(mac, IPV4, ipv4(6, target, tcp(target, ports, isn + 1, seq + 1, flag))))
                     return "open"
         return "silent"
+
+    def first_syn(self, mac, address, seconds, meanwhile):
+        """Asks again and again, each 5 ms, for a flow to this end, with the option in a SYN: when the
+        first onward SYN came. `meanwhile` is called in between."""
+        target, ports = socket.inet_aton(address), (int.from_bytes(os.urandom(2), "big") | 0x8000, 4460)
+        tuple_ = ADDRESS + ADDRESS + struct.pack(">HH", ports[0], FLOW_PORT)
+        option = b"\xfd\x10\xe5\xf4" + tuple_
+        isn = int.from_bytes(os.urandom(4), "big")
+        syn = ethernet(mac, IPV4, ipv4(6, target, tcp(target, ports, isn, 0, 0x02, option)))
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.send(syn)
+            for kind, _, payload in self.frames(time.monotonic() + 0.005):
+                is_syn = kind == IPV4 and payload[9] == 6 and payload[33] & 0x12 == 0x02
+                if is_syn and payload[16:20] == ADDRESS and payload[22:24] == struct.pack(">H", FLOW_PORT):
+                    return time.monotonic()
+            meanwhile()
+        raise NoAnswer(f"no onward SYN within {seconds} s")
 
     def join_tap(self, name, delay):
         """Hands every frame on between the wire and a TAP device of this network namespace; those
