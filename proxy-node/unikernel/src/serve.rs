@@ -181,7 +181,9 @@ fn take_lines(stack: &mut Stack, log: &mut FlowLog, journal: &mut Journal, now: 
 /// Tells how things are.
 fn report(platform: &impl Platform, stack: &Stack) {
     line!(
-        "synhop: {} of {} pages free, {} KiB of heap free, {} frames dropped, {:?}, {:?}",
+        "synhop: {} of {} flows, {} of {} pages free, {} KiB of heap free, {} frames dropped, {:?}, {:?}",
+        stack.node().flows(),
+        stack.node().config().limits().flows,
         stack.pool().free(),
         stack.pool().total(),
         memory::free() / 1024,

@@ -137,7 +137,7 @@ impl Engine {
             return;
         };
         self.demux.insert(tuple, Owner::HalfOpen(id));
-        self.wheel.set(due_at, Timed::HalfOpen(id));
+        self.set_timer(due_at, Timed::HalfOpen(id));
         self.events.push_back(Event::Syn(syn));
         self.answer(syn_ack);
     }
@@ -240,7 +240,8 @@ impl Engine {
             return;
         };
         if half.due_at > now {
-            self.wheel.set(half.due_at, Timed::HalfOpen(id));
+            let due_at = half.due_at;
+            self.set_timer(due_at, Timed::HalfOpen(id));
             return;
         }
         if !half.retry(&self.config, now) {
@@ -249,7 +250,7 @@ impl Engine {
         }
         let due_at = half.due_at;
         let syn_ack = half.syn_ack(self.config.kind, &self.config, now);
-        self.wheel.set(due_at, Timed::HalfOpen(id));
+        self.set_timer(due_at, Timed::HalfOpen(id));
         self.answer(syn_ack);
     }
 

@@ -335,17 +335,38 @@ impl Engine {
             return;
         };
         if let Some(at) = connection.deadline()
+            && let at = self.wheel.round(at)
             && connection.timer_at.is_none_or(|set| at < set)
         {
             connection.timer_at = Some(at);
-            self.wheel.set(at, Timed::Connection(id));
+            self.set_timer(at, Timed::Connection(id));
         }
+    }
+
+    /// Sets the wheel, and first sweeps it if most of it is for nothing: what is gone, or was told
+    /// an earlier time since, stays there till its own time.
+    fn set_timer(&mut self, at: Instant, timed: Timed) {
+        let live = self.connections.len() + self.half_open.len();
+        if self.wheel.len() > 2 * live + STALE_TIMERS {
+            let (connections, half_open) = (&self.connections, &self.half_open);
+            self.wheel.retain(|at, timed| match *timed {
+                Timed::Connection(id) => connections
+                    .get(id)
+                    .is_some_and(|connection| connection.timer_at == Some(at)),
+                Timed::HalfOpen(id) => half_open.get(id).is_some(),
+            });
+        }
+        self.wheel.set(at, timed);
     }
 
     fn on_time(&mut self, id: Id<Connection>, now: Instant) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
+        // An entry from before an earlier time was told: that one has come already, or comes now.
+        if connection.timer_at.is_none_or(|at| at > now) {
+            return;
+        }
         connection.timer_at = None;
         let news = connection.on_time(&self.config, now);
         if let Some(news) = news {
@@ -437,5 +458,7 @@ impl Engine {
 }
 
 /// What MSS, SACK-permitted, timestamps and window scale leave of 40 octets.
+/// Timers beyond two a connection that the wheel may hold for nothing.
+const STALE_TIMERS: usize = 256;
 const OPTION_ROOM: usize = 20;
 const MAX_ANSWERS: usize = 1024;

@@ -13,6 +13,7 @@ use crate::time::Instant;
 pub(crate) struct TimerWheel<T> {
     /// Ticks that have passed.
     elapsed: u64,
+    len: usize,
     levels: [Level<T>; LEVELS],
 }
 
@@ -26,6 +27,7 @@ impl<T> TimerWheel<T> {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             elapsed: floor(now),
+            len: 0,
             levels: core::array::from_fn(|_| Level {
                 occupied: 0,
                 slots: core::array::from_fn(|_| Vec::new()),
@@ -33,9 +35,39 @@ impl<T> TimerWheel<T> {
         }
     }
 
-    /// Gives `value` back at `at`, up to a millisecond late, never early.
+    /// When it would give back what is set for `at`: up to a millisecond later, never earlier.
+    pub(crate) fn round(&self, at: Instant) -> Instant {
+        begin(self.tick(at))
+    }
+
+    /// Gives `value` back at `at`, rounded.
     pub(crate) fn set(&mut self, at: Instant, value: T) {
-        self.put(ceil(at).max(self.elapsed + 1), value);
+        self.put(self.tick(at), value);
+        self.len += 1;
+    }
+
+    /// How many wait.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Forgets those that `wanted` does not hold for; it is told their rounded time.
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(Instant, &T) -> bool) {
+        self.len = 0;
+        for level in &mut self.levels {
+            for (number, slot) in level.slots.iter_mut().enumerate() {
+                slot.retain(|(tick, value)| wanted(begin(*tick), value));
+                slot.shrink_to_fit();
+                self.len += slot.len();
+                if slot.is_empty() {
+                    level.occupied &= !(1 << number);
+                }
+            }
+        }
+    }
+
+    fn tick(&self, at: Instant) -> u64 {
+        ceil(at).max(self.elapsed + 1)
     }
 
     fn put(&mut self, tick: u64, value: T) {
@@ -52,7 +84,7 @@ impl<T> TimerWheel<T> {
     /// When [`expired`](Self::expired) may have something: not later than the first deadline.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let (_, _, tick) = self.first()?;
-        Some(Instant::from_micros(tick << TICK_BITS))
+        Some(begin(tick))
     }
 
     /// Hands over all whose time has come.
@@ -69,6 +101,7 @@ impl<T> TimerWheel<T> {
             level.occupied &= !(1 << slot);
             for (tick, value) in core::mem::take(&mut level.slots[slot]) {
                 if tick <= self.elapsed {
+                    self.len -= 1;
                     out.push(value);
                 } else {
                     self.put(tick, value);
@@ -99,6 +132,10 @@ impl<T> TimerWheel<T> {
             Some((number, slot, tick.max(self.elapsed)))
         })
     }
+}
+
+fn begin(tick: u64) -> Instant {
+    Instant::from_micros(tick << TICK_BITS)
 }
 
 fn floor(at: Instant) -> u64 {
@@ -153,6 +190,9 @@ mod tests {
                         return false;
                     }
                 }
+                if wheel.len() != waiting.len() {
+                    return false;
+                }
                 let first = waiting.iter().min();
                 let told = wheel.next_deadline();
                 if first.is_some() != told.is_some() {
@@ -166,5 +206,23 @@ mod tests {
             }
             true
         }
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_forgotten() {
+        let now = Instant::from_micros(1 << 30);
+        let mut wheel = TimerWheel::new(now);
+        for n in 0..1000_u32 {
+            wheel.set(now + Duration::from_millis(u64::from(n) * u64::from(n)), n);
+        }
+        let at = now + Duration::from_secs(10);
+        let rounded = wheel.round(at);
+        wheel.retain(|time, n| n % 2 == 0 && (*n != 100 || time == rounded));
+        assert_eq!(wheel.len(), 500);
+        let mut out = Vec::new();
+        wheel.expired(now + Duration::from_secs(2000), &mut out);
+        out.sort_unstable();
+        assert!(out.into_iter().eq((0..1000).step_by(2)));
+        assert_eq!((wheel.len(), wheel.next_deadline()), (0, None));
     }
 }
