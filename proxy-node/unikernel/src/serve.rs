@@ -210,7 +210,7 @@ fn send_all(
     now: Instant,
 ) -> Sent {
     let mut sent = Sent::Some;
-    for _ in 0..SENT_MOST {
+    for number in 0..SENT_MOST {
         let Some(frame) = kept.take().or_else(|| stack.poll_frame(now)) else {
             sent = Sent::All;
             break;
@@ -219,6 +219,10 @@ fn send_all(
             *kept = Some(frame);
             sent = Sent::All;
             break;
+        }
+        if number == 0 {
+            // The device begins with it while the others are made.
+            platform.flush();
         }
     }
     platform.flush();

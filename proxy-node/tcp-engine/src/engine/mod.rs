@@ -45,6 +45,8 @@ pub struct Engine {
     wheel: TimerWheel<Timed>,
     /// Connections that may have something to send.
     dirty: VecDeque<Id<Connection>>,
+    /// Those whose SYN is to go. They are dirty, too.
+    opening: VecDeque<Id<Connection>>,
     /// Segments that belong to no connection, or to one that is gone.
     answers: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -88,6 +90,7 @@ impl Engine {
             time_wait: TimeWait::new(config.time_wait, keyed),
             wheel: TimerWheel::new(now),
             dirty: VecDeque::new(),
+            opening: VecDeque::new(),
             answers: VecDeque::new(),
             events: VecDeque::new(),
             expired: Vec::new(),
@@ -137,11 +140,20 @@ impl Engine {
         self.demux.insert(tuple, Owner::Connection(id));
         self.share_out();
         self.touch(id);
+        self.opening.push_back(id);
         Ok(ConnId(id))
     }
 
-    /// The next segment to send, the oldest first, each connection in its turn.
+    /// The next segment to send: SYNs before all others, since a whole chain waits for them; then
+    /// the oldest first, each connection in its turn.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        while let Some(id) = self.opening.pop_front() {
+            if let Some(connection) = self.connections.get_mut(id)
+                && let Some(syn) = connection.poll_transmit(&self.config, now)
+            {
+                return Some(syn);
+            }
+        }
         if let Some(answer) = self.answers.pop_front() {
             return Some(answer);
         }
