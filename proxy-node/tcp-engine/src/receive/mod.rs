@@ -146,6 +146,10 @@ impl Receiver {
             first.split_to(most)
         };
         self.ready_octets -= taken.len() as u64;
+        if self.ready.is_empty() {
+            // Back to its first place, which is in the cache.
+            self.ready.clear();
+        }
         self.was_read = true;
         Some(taken)
     }
