@@ -12,6 +12,8 @@ pub(crate) struct Half {
     pub is_first: bool,
     /// Octets that have passed from here to the partner.
     pub passed_octets: u64,
+    /// Whether the partner holds something that could not pass to here yet.
+    pub partner_waits: bool,
     /// What the partner passed here, once that is gone.
     pub partner_passed_octets: Option<u64>,
 }
@@ -34,6 +36,7 @@ impl Engine {
                     partner,
                     is_first,
                     passed_octets: 0,
+                    partner_waits: false,
                     partner_passed_octets: None,
                 });
             }
@@ -52,16 +55,23 @@ impl Engine {
     /// Passes on what has come in on `id`, and then what its partner could not pass on before.
     pub(super) fn pump(&mut self, id: Id<Connection>) {
         self.pass_on(id);
-        if let Some(half) = self.connections.get(id).and_then(|one| one.half) {
+        let half = self.connections.get(id).and_then(|one| one.half);
+        if let Some(half) = half.filter(|half| half.partner_waits) {
             self.pass_on(half.partner);
         }
     }
 
     fn pass_on(&mut self, from: Id<Connection>) {
-        let Some(half) = self.connections.get(from).and_then(|one| one.half) else {
+        let Some(source) = self.connections.get(from) else {
             return;
         };
-        let to = half.partner;
+        let Some(Half { partner: to, .. }) = source.half else {
+            return;
+        };
+        if source.readable() == 0 && !source.peer_finished() {
+            // The partner is left alone: with many pairs it is not in the cache.
+            return;
+        }
         let mut passed = 0_u64;
         loop {
             let Some(space) = self.connections.get(to).map(|to| {
@@ -84,19 +94,22 @@ impl Engine {
                 sink.send(octets);
             }
         }
-        let finished = self.connections.get_mut(from).is_some_and(|source| {
-            if let Some(half) = &mut source.half {
-                half.passed_octets += passed;
-            }
-            source.peer_finished()
-        });
+        let Some(source) = self.connections.get_mut(from) else {
+            return;
+        };
+        if let Some(half) = &mut source.half {
+            half.passed_octets += passed;
+        }
+        let (waits, finished) = (source.readable() > 0, source.peer_finished());
         let mut wake = passed > 0;
-        if finished
-            && let Some(sink) = self.connections.get_mut(to)
-            && sink.may_send()
-        {
-            sink.close();
-            wake = true;
+        if let Some(sink) = self.connections.get_mut(to) {
+            if let Some(half) = &mut sink.half {
+                half.partner_waits = waits || finished;
+            }
+            if finished && sink.may_send() {
+                sink.close();
+                wake = true;
+            }
         }
         if wake {
             self.touch(to);
