@@ -380,6 +380,11 @@ impl Engine {
             return;
         }
         connection.timer_at = None;
+        if connection.deadline().is_none_or(|at| at > now) {
+            // It has moved on since: nothing else of the connection needs to be looked at.
+            self.schedule(id);
+            return;
+        }
         let news = connection.on_time(&self.config, now);
         if let Some(news) = news {
             self.on_news(id, news);
