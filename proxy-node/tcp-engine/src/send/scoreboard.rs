@@ -143,10 +143,13 @@ impl Scoreboard {
     /// known to have.
     pub(crate) fn ack(&mut self, una: u64, mut delivered: impl FnMut(&Sent)) -> Delivery {
         let mut delivery = Delivery::default();
-        self.split_at(una);
         while let Some(sent) = self.sent.front().copied() {
-            if sent.end > una {
+            if sent.start >= una {
                 break;
+            }
+            if sent.end > una {
+                self.split_at(una);
+                continue;
             }
             self.sent.pop_front();
             delivery.acked += sent.len();
