@@ -28,7 +28,7 @@ impl Engine {
             local: SocketAddr::new(destination, segment.destination_port),
             remote: SocketAddr::new(source, segment.source_port),
         };
-        match self.demux.get(&tuple).copied() {
+        match self.owner(&tuple) {
             Some(Owner::Connection(id)) => self.on_segment(id, segment, now),
             Some(Owner::HalfOpen(id)) => self.on_half_open(id, segment, now),
             None => self.on_unknown(tuple, &segment, now),
@@ -37,7 +37,7 @@ impl Engine {
 
     /// An ICMP error has come.
     pub fn icmp(&mut self, error: IcmpError, quoted: &Quoted) {
-        let Some(Owner::Connection(id)) = self.demux.get(&quoted.tuple).copied() else {
+        let Some(Owner::Connection(id)) = self.owner(&quoted.tuple) else {
             return;
         };
         let ip_header = if quoted.tuple.remote.is_ipv4() {
@@ -51,6 +51,20 @@ impl Engine {
             self.on_news(id, news);
         }
         self.touch(id);
+    }
+
+    /// Whom the two ends of a segment belong to.
+    pub(super) fn owner(&self, tuple: &Tuple) -> Option<Owner> {
+        self.demux.find(tuple, |owner| match owner {
+            Owner::Connection(id) => {
+                let connection = self.connections.get(id);
+                connection.is_some_and(|connection| connection.tuple == *tuple)
+            }
+            Owner::HalfOpen(id) => {
+                let half = self.half_open.get(id);
+                half.is_some_and(|half| half.tuple == *tuple)
+            }
+        })
     }
 
     fn on_segment(&mut self, id: Id<Connection>, segment: Segment, now: Instant) {
@@ -136,7 +150,7 @@ impl Engine {
             self.counters.syns_dropped += 1;
             return;
         };
-        self.demux.insert(tuple, Owner::HalfOpen(id));
+        self.demux.insert(&tuple, Owner::HalfOpen(id));
         self.set_timer(due_at, Timed::HalfOpen(id));
         self.events.push_back(Event::Syn(syn));
         self.answer(syn_ack);
@@ -190,6 +204,7 @@ impl Engine {
         let Some(half) = self.half_open.remove(id) else {
             return;
         };
+        self.demux.remove(&half.tuple, Owner::HalfOpen(id));
         let room = self.share(self.connections.len() + 1);
         let connection = Connection::accepted(&half, room, &self.config, now);
         let syn = Syn {
@@ -201,7 +216,8 @@ impl Engine {
         let Some(connection) = self.connections.insert(connection) else {
             return;
         };
-        self.demux.insert(half.tuple, Owner::Connection(connection));
+        self.demux
+            .insert(&half.tuple, Owner::Connection(connection));
         self.share_out();
         self.events.push_back(Event::Accepted {
             connection: ConnId(connection),
@@ -212,7 +228,7 @@ impl Engine {
 
     fn abandon(&mut self, id: Id<HalfOpen>) {
         if let Some(half) = self.half_open.remove(id) {
-            self.demux.remove(&half.tuple);
+            self.demux.remove(&half.tuple, Owner::HalfOpen(id));
             self.events.push_back(Event::Abandoned {
                 client: half.tuple.remote,
                 local: half.tuple.local,
@@ -227,10 +243,10 @@ impl Engine {
             local,
             remote: client,
         };
-        if let Some(Owner::HalfOpen(id)) = self.demux.get(&tuple).copied()
+        if let Some(Owner::HalfOpen(id)) = self.owner(&tuple)
             && let Some(half) = self.half_open.remove(id)
         {
-            self.demux.remove(&tuple);
+            self.demux.remove(&tuple, Owner::HalfOpen(id));
             self.answer(half.reset(self.now));
         }
     }

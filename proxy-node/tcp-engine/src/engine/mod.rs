@@ -57,7 +57,7 @@ pub struct Engine {
 }
 
 /// Whom a segment belongs to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Connection(Id<Connection>),
     HalfOpen(Id<HalfOpen>),
@@ -86,7 +86,7 @@ impl Engine {
             listeners: HashSet::with_hasher(keyed.clone()),
             connections: Slab::new(config.connections),
             half_open: Slab::new(config.half_open),
-            demux: Demux::with_hasher(keyed.clone()),
+            demux: Demux::new(keyed.clone()),
             time_wait: TimeWait::new(config.time_wait, keyed),
             wheel: TimerWheel::new(now),
             dirty: VecDeque::new(),
@@ -137,7 +137,7 @@ impl Engine {
             .connections
             .insert(connection)
             .ok_or(ConnectError::TooMany)?;
-        self.demux.insert(tuple, Owner::Connection(id));
+        self.demux.insert(&tuple, Owner::Connection(id));
         self.share_out();
         self.touch(id);
         self.opening.push_back(id);
@@ -292,7 +292,7 @@ impl Engine {
         });
         tuples
             .into_iter()
-            .find(|tuple| !self.demux.contains_key(tuple) && !self.time_wait.contains(tuple))
+            .find(|tuple| self.owner(tuple).is_none() && !self.time_wait.contains(tuple))
             .ok_or(ConnectError::NoPort)
     }
 
@@ -432,7 +432,7 @@ impl Engine {
 
     fn remove(&mut self, id: Id<Connection>) -> Option<Connection> {
         let connection = self.connections.remove(id)?;
-        self.demux.remove(&connection.tuple);
+        self.demux.remove(&connection.tuple, Owner::Connection(id));
         self.share_out();
         Some(connection)
     }

@@ -3,7 +3,9 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use super::demux::{Demux, Keyed};
+use hashbrown::HashMap;
+
+use super::demux::Keyed;
 use crate::connection::{Tuple, may_challenge};
 use crate::seq::Seq;
 use crate::time::Instant;
@@ -41,7 +43,7 @@ struct Entry {
 /// All connections in TIME-WAIT. The oldest give way when it is full: they had the longest wait.
 #[derive(Debug)]
 pub(crate) struct TimeWait {
-    entries: Demux<Entry>,
+    entries: HashMap<Tuple, Entry, Keyed>,
     order: VecDeque<(Tuple, Instant)>,
     capacity: usize,
 }
@@ -49,7 +51,7 @@ pub(crate) struct TimeWait {
 impl TimeWait {
     pub(crate) fn new(capacity: usize, keyed: Keyed) -> Self {
         Self {
-            entries: Demux::with_hasher(keyed),
+            entries: HashMap::with_hasher(keyed),
             order: VecDeque::new(),
             capacity,
         }
