@@ -19,7 +19,7 @@ fn main() {
         let at = args.iter().position(|arg| arg == name)?;
         args.get(at + 1)?.parse::<usize>().ok()
     };
-    let seconds = Duration::from_secs(number("--seconds").unwrap_or(2) as u64);
+    let seconds = Duration::from_secs(number("--seconds").unwrap_or(3) as u64);
     if args.iter().any(|arg| arg == "--test") {
         // `cargo test --benches`: it runs.
         Bench::new(3, 2).run(Duration::ZERO);
@@ -41,9 +41,9 @@ fn main() {
     println!("In rows of {BURST}, within {MOST_GROWTH} times one pair's: {verdict} ({growth:.2})");
 }
 
-/// Prints nanoseconds a segment for several numbers of pairs, the median of stretches, and returns
-/// how many times the first figure the largest is. The stretches of all take turns: so whatever
-/// else the machine does, it does to all of them.
+/// Prints nanoseconds a segment for several numbers of pairs, the median of stretches, and how many
+/// times the first figure that is; returns the most of these. The stretches of all take turns and
+/// are compared turn by turn: so whatever else the machine does, it does to all of them.
 fn report(pairs: &[usize], burst: usize, duration: Duration) -> f64 {
     let mut benches: Vec<Bench> = pairs
         .iter()
@@ -56,19 +56,20 @@ fn report(pairs: &[usize], burst: usize, duration: Duration) -> f64 {
             stretches.push(bench.run(duration / STRETCHES));
         }
     }
-    let medians: Vec<f64> = stretches
-        .iter()
-        .map(|stretches| median(stretches))
-        .collect();
-    for (pairs, median) in pairs.iter().zip(&medians) {
-        let times = median / medians[0];
-        println!("{pairs:>8} pairs {median:>8.0} ns a relayed segment {times:>6.2} times");
+    let mut most = 0_f64;
+    for (pairs, own) in pairs.iter().zip(&stretches) {
+        check(own);
+        let nanoseconds = median(own.iter().map(Stretch::nanoseconds));
+        let turns = own.iter().zip(&stretches[0]);
+        let times = median(turns.map(|(own, first)| own.nanoseconds() / first.nanoseconds()));
+        println!("{pairs:>8} pairs {nanoseconds:>8.0} ns a relayed segment {times:>6.2} times");
+        most = most.max(times);
     }
-    medians.iter().copied().fold(0.0, f64::max) / medians[0]
+    most
 }
 
-/// Nanoseconds a segment, and a check that the flows were alive: what came in went out, and once.
-fn median(stretches: &[Stretch]) -> f64 {
+/// The flows were alive: what came in went out, and once.
+fn check(stretches: &[Stretch]) {
     let came: u64 = stretches.iter().map(|one| one.came).sum();
     let went: u64 = stretches.iter().map(|one| one.went).sum();
     let again: u64 = stretches.iter().map(|one| one.again).sum();
@@ -76,7 +77,10 @@ fn median(stretches: &[Stretch]) -> f64 {
         came.abs_diff(went) < came / 20 && again == 0,
         "{came} segments came in, {went} went out, {again} of them again"
     );
-    let mut figures: Vec<f64> = stretches.iter().map(Stretch::nanoseconds).collect();
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
 }
@@ -384,7 +388,7 @@ const BATCH: usize = 32;
 const ROUND_TRIP: Duration = Duration::from_millis(5);
 /// 32 segments of 1,448 octets take that long at 10 Gb/s, about.
 const MOST_BETWEEN_BATCHES: Duration = Duration::from_micros(40);
-const STRETCHES: u32 = 9;
+const STRETCHES: u32 = 15;
 const PAIRS: [usize; 3] = [1, 1000, 10_000];
 /// Segments that a sender of a busy flow has on the link in a row: Linux's initial window, for one.
 const BURST: usize = 10;
