@@ -19,6 +19,9 @@ const MAX_CLIENTS: usize = 512;
 const MAX_CLIENTS_PER_USER: usize = 256;
 /// How long a client may take to send its request, and to get a worker.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a client may dawdle before a newcomer takes its place: on a loaded machine it may have
+/// to wait for a processor between its connect and its request.
+const DAWDLE: Duration = Duration::from_millis(200);
 /// How long to leave the listener alone after an `accept()` that failed for lack of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How many clients that are given up may wait to be closed. Beyond that they are closed by
@@ -41,7 +44,7 @@ pub(super) struct Client {
     pub(super) socket: Socket,
     pub(super) uid: u32,
     pid: i32,
-    deadline: Instant,
+    came: Instant,
     request: Arrival,
 }
 
@@ -120,20 +123,27 @@ impl Lobby {
         }
     }
 
-    /// How long to leave newcomers in the backlog because a user's clients are as many as may
-    /// be, all of them waiting for a place that is about to be free.
+    /// How long to leave newcomers in the backlog because a user's clients are as many as may be,
+    /// and are all about to be served or to send their request.
     fn hold(&self, places: &Places, now: Instant) -> Option<Duration> {
-        let ready = self.clients.iter().filter(|it| it.is_ready());
-        let fullest = ready.map(|it| it.uid).find(|uid| {
-            let same = |it: &&Client| it.uid == *uid && it.is_ready();
+        let fullest = self.clients.iter().map(|it| it.uid).find(|uid| {
+            let same = |it: &&Client| it.uid == *uid;
             self.clients.iter().filter(same).count() >= MAX_CLIENTS_PER_USER
         })?;
-        places.patience(fullest, now)
+        // The first is the one that has waited longest.
+        let mut idle = self.clients.iter().filter(|it| !it.is_ready());
+        match idle.find(|it| it.uid == fullest) {
+            Some(longest) => {
+                let left = (longest.came + DAWDLE).saturating_duration_since(now);
+                Some(left).filter(|left| !left.is_zero())
+            }
+            None => places.patience(fullest, now),
+        }
     }
 
     /// Until the first client's deadline, or until the listener is to be looked at again.
     fn timeout(&self, hold: Option<Duration>, now: Instant) -> Option<Duration> {
-        let deadlines = self.clients.iter().map(|client| client.deadline);
+        let deadlines = self.clients.iter().map(Client::deadline);
         let pause = Some(self.accept_from).filter(|at| *at > now);
         let first = deadlines.chain(pause).min();
         let first = first.map(|at| at.saturating_duration_since(now));
@@ -167,7 +177,7 @@ impl Lobby {
             socket,
             uid: peer.uid,
             pid: peer.pid,
-            deadline: Instant::now() + CLIENT_TIMEOUT,
+            came: Instant::now(),
             request: Arrival::Awaited,
         };
         let is_same = |it: &Client| it.uid == client.uid;
@@ -184,7 +194,7 @@ impl Lobby {
     }
 
     fn give_up_late(&mut self, now: Instant) {
-        while let Some(index) = self.clients.iter().position(|it| it.deadline <= now) {
+        while let Some(index) = self.clients.iter().position(|it| it.deadline() <= now) {
             let late = self.clients.remove(index);
             self.give_up(late);
         }
@@ -200,6 +210,10 @@ impl Lobby {
 }
 
 impl Client {
+    fn deadline(&self) -> Instant {
+        self.came + CLIENT_TIMEOUT
+    }
+
     fn is_ready(&self) -> bool {
         self.request == Arrival::Here
     }

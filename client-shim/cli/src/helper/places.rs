@@ -12,8 +12,8 @@ pub(super) const WORKERS: usize = 16;
 /// How many of them may be at work for one user.
 const WORKERS_PER_USER: usize = 4;
 /// How long a user's workers may all be busy before they count as stuck: a request takes
-/// microseconds, a loaded machine some milliseconds.
-const STUCK_AFTER: Duration = Duration::from_millis(20);
+/// microseconds, a loaded machine tens of milliseconds.
+const STUCK_AFTER: Duration = Duration::from_millis(100);
 
 /// Who has how many workers. A user whose requests do not end (a descriptor whose close lingers, a
 /// socket whose lock is held) runs out of places, and nobody else does.
