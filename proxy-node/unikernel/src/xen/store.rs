@@ -30,6 +30,9 @@ const EVENTS_MOST: usize = 64;
 /// thread of dom0, which may be busy. A count, because system time can jump when a machine was held.
 const SLEEP_NANOS: u64 = 500_000_000;
 const SLEEPS_MOST: u32 = 120;
+/// How many may end early: an event woke us, or the hypervisor's clock is ahead of ours, so that
+/// every deadline has passed already.
+const NAPS_MOST: u32 = 1_000_000;
 
 /// What is asked for, and what comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -318,17 +321,20 @@ impl Store {
     }
 
     fn wait(&mut self, patience: &mut Patience) -> Result<(), StoreError> {
-        let Some(left) = patience.sleeps_left.checked_sub(1) else {
-            return Err(self.give_up(StoreError::Silent));
-        };
         self.notify();
         // What came before this is seen by the caller's next look at the ring or keeps the port
         // pending.
-        if !info::take(self.port) {
-            patience.sleeps_left = left;
-            info::sleep(&[self.port], Some(info::system_nanos() + SLEEP_NANOS));
+        if info::take(self.port) {
+            return Ok(());
         }
-        Ok(())
+        let begin = info::system_nanos();
+        info::sleep(&[self.port], Some(begin + SLEEP_NANOS));
+        let slept = info::system_nanos().saturating_sub(begin);
+        if patience.spend(slept) {
+            Ok(())
+        } else {
+            Err(self.give_up(StoreError::Silent))
+        }
     }
 
     fn give_up(&mut self, error: StoreError) -> StoreError {
@@ -361,15 +367,30 @@ pub(super) fn number(value: Option<&String>) -> u32 {
 }
 
 /// What is left of the time that an answer may take.
+#[derive(Debug)]
 struct Patience {
     sleeps_left: u32,
+    naps_left: u32,
 }
 
 impl Patience {
     const fn new() -> Self {
         Self {
             sleeps_left: SLEEPS_MOST,
+            naps_left: NAPS_MOST,
         }
+    }
+
+    /// After a sleep of so many ns: whether there is any left.
+    fn spend(&mut self, slept: u64) -> bool {
+        let kind = if slept < SLEEP_NANOS / 2 {
+            hypercall::give_way();
+            &mut self.naps_left
+        } else {
+            &mut self.sleeps_left
+        };
+        *kind = kind.saturating_sub(1);
+        *kind > 0
     }
 }
 
