@@ -126,6 +126,9 @@ impl Lobby {
     /// How long to leave newcomers in the backlog because a user's clients are as many as may be,
     /// and are all about to be served or to send their request.
     fn hold(&self, places: &Places, now: Instant) -> Option<Duration> {
+        if self.clients.len() < MAX_CLIENTS_PER_USER {
+            return None;
+        }
         let fullest = self.clients.iter().map(|it| it.uid).find(|uid| {
             let same = |it: &&Client| it.uid == *uid;
             self.clients.iter().filter(same).count() >= MAX_CLIENTS_PER_USER
