@@ -42,6 +42,27 @@ pub struct Plan {
     pub leave_after: Option<Duration>,
 }
 
+impl Plan {
+    /// So many octets from server to client, and none back.
+    pub const fn down(octets: u64) -> Self {
+        Self {
+            send: 0,
+            receive: octets,
+            order: Order::AtOnce,
+            stall: None,
+            leave_after: None,
+        }
+    }
+
+    /// So many octets from client to server, and none back.
+    pub const fn up(octets: u64) -> Self {
+        Self {
+            send: octets,
+            ..Self::down(0)
+        }
+    }
+}
+
 /// A pause of a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stall {

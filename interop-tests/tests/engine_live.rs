@@ -100,7 +100,7 @@ fn a_transfer_outlives_a_dead_link() {
         return;
     };
     let place = Place::new(Build::HostedOffload, &link());
-    for plan in [down(3 * MB), up(3 * MB)] {
+    for plan in [Plan::down(3 * MB), Plan::up(3 * MB)] {
         let carried = || {
             let stats = place.lab.total_stats();
             stats.forwarded_octets
@@ -135,7 +135,7 @@ fn a_reader_that_stalls_gets_everything() {
             pause: Duration::from_secs(1),
         }),
         // More than the client's kernel takes for a reader that does not read: its window closes.
-        ..down(12 * MB)
+        ..Plan::down(12 * MB)
     };
     place.check(&place.transfer(plan));
 }
@@ -155,7 +155,7 @@ fn either_side_may_finish_first() {
             let plan = Plan {
                 send: MB / 5,
                 order,
-                ..down(MB / 5)
+                ..Plan::down(MB / 5)
             };
             place.check(&place.transfer(plan));
         }
@@ -175,7 +175,7 @@ fn both_directions_overtake_themselves() {
         let place = Place::new(build, &unruly);
         let plan = Plan {
             send: 5 * MB,
-            ..down(5 * MB)
+            ..Plan::down(5 * MB)
         };
         place.check(&place.transfer(plan));
         assert!(place.lab.total_stats().reordered > 100);
@@ -184,23 +184,6 @@ fn both_directions_overtake_themselves() {
 
 fn link() -> LinkSpec {
     LinkSpec::new(Duration::from_millis(5), Some(50_000_000))
-}
-
-const fn down(octets: u64) -> Plan {
-    Plan {
-        send: 0,
-        receive: octets,
-        order: Order::AtOnce,
-        stall: None,
-        leave_after: None,
-    }
-}
-
-const fn up(octets: u64) -> Plan {
-    Plan {
-        send: octets,
-        ..down(0)
-    }
 }
 
 const MB: u64 = 1_000_000;

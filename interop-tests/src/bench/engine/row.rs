@@ -53,7 +53,7 @@ pub(super) fn rows() -> Vec<Row> {
 fn short() -> Vec<Row> {
     let clean = |name, octets| Row {
         bound: Some(1.01),
-        ..row(2, name, rtt_ms(100), down(octets))
+        ..row(2, name, rtt_ms(100), Plan::down(octets))
     };
     let lossy = LinkSpec {
         loss: 0.3,
@@ -62,7 +62,7 @@ fn short() -> Vec<Row> {
     vec![
         Row {
             repeats: 4,
-            ..row(1, "1 KB, 30 % loss", lossy, down(KB))
+            ..row(1, "1 KB, 30 % loss", lossy, Plan::down(KB))
         },
         clean("10 KB, RTT 100 ms", 10 * KB),
         clean("25 KB, RTT 100 ms", 25 * KB),
@@ -90,7 +90,7 @@ fn bulk() -> Vec<Row> {
     };
     let both = Plan {
         send: 5 * MB,
-        ..down(5 * MB)
+        ..Plan::down(5 * MB)
     };
     let loss = |row| Row {
         bound: Some(1.5),
@@ -101,30 +101,40 @@ fn bulk() -> Vec<Row> {
         ..row
     };
     vec![
-        loss(row(11, "5 MB down, 1 % loss", lossy.clone(), down(5 * MB))),
-        loss(row(11, "5 MB up, 1 % loss", lossy, up(5 * MB))),
+        loss(row(
+            11,
+            "5 MB down, 1 % loss",
+            lossy.clone(),
+            Plan::down(5 * MB),
+        )),
+        loss(row(11, "5 MB up, 1 % loss", lossy, Plan::up(5 * MB))),
         order(row(
             12,
             "10 MB down, 2 % reordered",
             reordering(0.02),
-            down(10 * MB),
+            Plan::down(10 * MB),
         )),
         order(row(
             12,
             "10 MB up, 2 % reordered",
             reordering(0.02),
-            up(10 * MB),
+            Plan::up(10 * MB),
         )),
         row(
             9,
             "10 MB down, 5 % reordered",
             reordering(0.05),
-            down(10 * MB),
+            Plan::down(10 * MB),
         ),
-        row(9, "10 MB up, 5 % reordered", reordering(0.05), up(10 * MB)),
+        row(
+            9,
+            "10 MB up, 5 % reordered",
+            reordering(0.05),
+            Plan::up(10 * MB),
+        ),
         row(8, "5 MB both ways, 2 % reordered", reordering(0.02), both),
-        row(21, "5 MB down, 10 % doubled", doubling, down(5 * MB)),
-        row(20, "2 MB down, 1 % damaged", damaging, down(2 * MB)),
+        row(21, "5 MB down, 10 % doubled", doubling, Plan::down(5 * MB)),
+        row(20, "2 MB down, 1 % damaged", damaging, Plan::down(2 * MB)),
     ]
 }
 
@@ -151,7 +161,7 @@ fn special() -> Vec<Row> {
     };
     let stalled = Plan {
         stall: Some(stall),
-        ..down(10 * MB)
+        ..Plan::down(10 * MB)
     };
     vec![
         Row {
@@ -164,20 +174,20 @@ fn special() -> Vec<Row> {
                 13,
                 "4 MB down, nothing for 10 s",
                 slow(BDP_OCTETS),
-                down(4 * MB),
+                Plan::down(4 * MB),
             )
         },
         row(
             14,
             "20 MB down, queue of a BDP",
             slow(BDP_OCTETS),
-            down(20 * MB),
+            Plan::down(20 * MB),
         ),
         row(
             14,
             "20 MB down, queue of a fifth",
             slow(BDP_OCTETS / 5),
-            down(20 * MB),
+            Plan::down(20 * MB),
         ),
         row(16, "10 MB down, reader stalls 2 s", rtt_ms(20), stalled),
         Row {
@@ -215,23 +225,6 @@ fn row(number: u8, name: &'static str, link: LinkSpec, plan: Plan) -> Row {
         repeats: 1,
         blackhole: None,
         bound: None,
-    }
-}
-
-const fn down(octets: u64) -> Plan {
-    Plan {
-        send: 0,
-        receive: octets,
-        order: Order::AtOnce,
-        stall: None,
-        leave_after: None,
-    }
-}
-
-const fn up(octets: u64) -> Plan {
-    Plan {
-        send: octets,
-        ..down(0)
     }
 }
 
